@@ -1,2 +1,26 @@
-//! The virtual Ethernet switch of a host that runs User-Mode Linux guests.
+//! The virtual Ethernet switch of a host that runs User-Mode Linux guests, drop-in for the C program
+//! `uml_switch`.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`core`] | frames, stations, queues and the decision where a frame goes: pure |
+//! | [`port`] | what is attached: one file per kind of port |
+//! | [`control`] | how a client asks for a port |
+//! | [`event_loop`] | readiness, timers, turns: the one thread that serves everybody |
+//! | [`runtime`] | signals, background, messages: the life of the process |
+//! | [`cli`], [`config`] | what was typed, and what it means |
+//! | [`log_limit`] | a bound for messages that clients can cause |
+//! | [`sys`] | system calls without a safe wrapper elsewhere |
+//!
+//! `core` depends on nothing else here; `port` and `control` depend on it, `event_loop` on those,
+//! and the program on all.
+
+pub mod cli;
+pub mod config;
+pub mod control;
 pub mod core;
+pub mod event_loop;
+pub mod log_limit;
+pub mod port;
+pub mod runtime;
+pub mod sys;

@@ -1,1 +1,103 @@
-fn main() {}
+//! `uml_switch`: joins User-Mode Linux guests and their host to one Ethernet.
+//!
+//! The start, in order: read the command line; take the socket paths; open the uplink; go into the
+//! background if asked; start the log; serve. Whatever fails before the background is reached is said
+//! on standard error and ends the process with exit code 1, and nothing that was made stays behind.
+
+use std::io::{self, IsTerminal};
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::CommandFactory;
+use tracing::info;
+
+use uml_switch::cli::Args;
+use uml_switch::config::Config;
+use uml_switch::control::SocketFile;
+use uml_switch::event_loop::{Ended, EventLoop, Sockets};
+use uml_switch::port::{DataAddresses, NamedDataSocket, TapPort};
+use uml_switch::runtime;
+
+fn main() -> ExitCode {
+    let config = match configuration() {
+        Ok(config) => config,
+        Err(error) => {
+            // Where it cannot be printed there is nobody to tell.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    match serve(config) {
+        Ok(Ended::AtTerminal) => ExitCode::SUCCESS,
+        Ok(Ended::BySignal(signal)) => uml_switch::sys::die_by(signal),
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn configuration() -> Result<Config, clap::Error> {
+    let args = Args::read(std::env::args_os())?;
+    Config::try_from(args)
+        .map_err(|error| Args::command().error(clap::error::ErrorKind::ValueValidation, error))
+}
+
+fn serve(config: Config) -> Result<Ended> {
+    runtime::settle_signals().context("cannot set signals")?;
+    // From here on a signal to end is kept until the loop can answer it.
+    let signals = runtime::ending_signals(config.daemon).context("cannot set signals")?;
+    runtime::raise_descriptor_limit();
+
+    // The files are removed when this function returns, by whatever way.
+    let (control, control_file) = SocketFile::claim(&config.control, socket2::Type::STREAM)?;
+    control.listen(BACKLOG).context("cannot listen on the control socket")?;
+    let (named_data, _data_file) = match &config.named_data {
+        None => (None, None),
+        Some(path) => {
+            let (socket, file) = SocketFile::claim(path, socket2::Type::DGRAM)?;
+            (Some(NamedDataSocket::new(UnixDatagram::from(socket))), Some(file))
+        }
+    };
+    let uplink = config.tap.map(|name| {
+        let device = TapPort::open(&name);
+        if let Err(error) = &device {
+            let error = anyhow::Error::msg(describe(error));
+            complain(&error.context("no uplink, going on without it"));
+        }
+        (name, device.ok())
+    });
+
+    let watch_terminal = !config.daemon && io::stdin().is_terminal();
+    if config.daemon {
+        runtime::become_daemon().context("cannot go into the background")?;
+    }
+    let _log = runtime::start_logging(config.log);
+    let sockets = Sockets {
+        listener: UnixListener::from(control),
+        named_data,
+        addresses: DataAddresses::new(control_file.absolute()),
+        uplink,
+        signals,
+        watch_terminal,
+    };
+    let event_loop = EventLoop::new(config.switch, sockets).context("cannot start serving")?;
+    info!(control = %control_file.absolute().display(), "serving");
+    event_loop.run().context("cannot go on serving")
+}
+
+/// An error with its causes, on one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+}
+
+/// One line on standard error; never fails, for there may be nobody to read it.
+fn complain(error: &anyhow::Error) {
+    use io::Write;
+    let _ = writeln!(io::stderr(), "uml_switch: {error:#}");
+}
+
+/// Guests that may knock at a time; the system bounds it by `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;

@@ -91,15 +91,23 @@ impl<T> PortTable<T> {
         PortTable { slots: vec![uplink], free: BTreeSet::new(), in_use: Vec::new(), max_ports }
     }
 
-    /// Opens the port numbered `wish`, or the lowest free one from 1 on.
+    /// The number that [`PortTable::insert`] would give: `wish`, or the lowest free one from 1 on.
     ///
     /// # Errors
-    /// [`NoPort`] when the table is full or the wish cannot be met; nothing has changed then.
+    /// [`NoPort`] when the table is full or the wish cannot be met.
+    pub fn next_number(&self, wish: Option<u32>) -> Result<u32, NoPort> {
+        match wish {
+            Some(number) => self.check_wish(number),
+            None => self.lowest_free(),
+        }
+    }
+
+    /// Opens the port with the number of [`PortTable::next_number`].
+    ///
+    /// # Errors
+    /// As there; nothing has changed then.
     pub fn insert(&mut self, wish: Option<u32>, value: T) -> Result<PortId, NoPort> {
-        let number = match wish {
-            Some(number) => self.check_wish(number)?,
-            None => self.lowest_free()?,
-        };
+        let number = self.next_number(wish)?;
         while self.slots.len() <= number as usize {
             let fresh = self.slots.len() as u32;
             self.slots.push(Slot { generation: 0, value: None });

@@ -143,6 +143,14 @@ impl Switch {
         }
     }
 
+    /// The number that the next port would have, `wish` if that is given.
+    ///
+    /// # Errors
+    /// [`NoPort`] when there is none to give.
+    pub fn next_number(&self, wish: Option<u32>) -> Result<u32, NoPort> {
+        self.ports.next_number(wish)
+    }
+
     /// Opens a port, numbered `wish` if that is given.
     ///
     /// # Errors

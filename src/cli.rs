@@ -1,0 +1,244 @@
+//! The command line.
+//!
+//! Scripts of twenty years write `uml_switch -unix CTL -tap tap0 -daemon`; the modern spelling of
+//! each of these options has two dashes, and newer options have only that. The classic ones are
+//! rewritten to the modern ones before clap sees them, left to right and value for value as the C
+//! program reads them: `-unix` takes whatever comes next, and takes two values once `-compat-v0` has
+//! been given.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Parser;
+use tracing::level_filters::LevelFilter;
+
+use crate::port::TapName;
+
+/// Joins User-Mode Linux guests and their host to one Ethernet.
+#[derive(Debug, Parser)]
+#[command(
+    name = "uml_switch",
+    version,
+    args_override_self = true,
+    override_usage = "uml_switch [-unix CTL] [-tap DEV] [-hub] [-daemon] [OPTIONS]\n       \
+        uml_switch -compat-v0 [-unix CTL DATA] [-tap DEV] [-hub] [-daemon] [OPTIONS]",
+    after_help = "The options -unix, -tap, -hub, -daemon and -compat-v0 may be written with one dash."
+)]
+pub struct Args {
+    /// Control socket: where guests ask for a port
+    #[arg(long, value_name = "CTL", default_value = "/tmp/uml.ctl")]
+    pub unix: PathBuf,
+
+    /// Data socket of --compat-v0: where all guests send their frames [default: /tmp/uml.data]
+    #[arg(long, value_name = "DATA", requires = "compat_v0")]
+    pub data: Option<PathBuf>,
+
+    /// Connect the switch to this TAP interface of the host, creating it if there is none
+    #[arg(long, value_name = "DEV")]
+    pub tap: Option<TapName>,
+
+    /// Send every frame to every other port, as a hub does
+    #[arg(long)]
+    pub hub: bool,
+
+    /// Go into the background once guests can connect
+    #[arg(long)]
+    pub daemon: bool,
+
+    /// Serve the oldest guest kernels too: one data socket for all ports, at a path
+    #[arg(long)]
+    pub compat_v0: bool,
+
+    /// Forget where a station is when it has sent nothing for so long
+    #[arg(long, value_name = "SECS", default_value_t = 100,
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub ageing: u64,
+
+    /// How many stations are remembered at most
+    #[arg(long, value_name = "N", default_value_t = 16_384,
+        value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub fdb_size: u32,
+
+    /// How many guests can be connected at a time
+    #[arg(long, value_name = "N", default_value_t = 4096,
+        value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    pub max_ports: u32,
+
+    /// Largest MTU of a guest; frames may be 18 bytes longer (header and VLAN tag)
+    #[arg(long, value_name = "BYTES", default_value_t = 9000,
+        value_parser = clap::value_parser!(u32).range(68..=65_531))]
+    pub mtu: u32,
+
+    /// What to report on standard error: off, error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
+    pub log: LevelFilter,
+}
+
+impl Args {
+    /// Reads a command line, the program's name first.
+    ///
+    /// # Errors
+    /// What clap says, a request for help or the version included.
+    pub fn read(command_line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Args::try_parse_from(modernise(command_line)?)
+    }
+}
+
+/// Only these words: the crate's own parser also takes numbers.
+fn log_level(word: &str) -> Result<LevelFilter, String> {
+    let known = ["off", "error", "warn", "info", "debug", "trace"];
+    match word.parse() {
+        Ok(level) if known.contains(&word) => Ok(level),
+        _ => Err(format!("not one of {}", known.join(", "))),
+    }
+}
+
+/// Rewrites classic options to modern ones.
+fn modernise(
+    command_line: impl IntoIterator<Item = OsString>,
+) -> Result<Vec<OsString>, clap::Error> {
+    let mut words = command_line.into_iter();
+    let mut modern: Vec<OsString> = words.next().into_iter().collect();
+    let mut words = words.peekable();
+    let mut compat_v0 = false;
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("-hub") => modern.push("--hub".into()),
+            Some("-daemon") => modern.push("--daemon".into()),
+            Some("-compat-v0" | "--compat-v0") => {
+                compat_v0 = true;
+                modern.push("--compat-v0".into());
+            }
+            Some("-tap") => modern.push(with_value("--tap", words.next())?),
+            Some("-unix") => {
+                modern.push(with_value("--unix", words.next())?);
+                if compat_v0 {
+                    modern.push(with_value("--data", words.next())?);
+                }
+            }
+            Some("--unix") => {
+                modern.push(word);
+                modern.extend(words.next());
+                let data = |word: &mut OsString| !word.as_encoded_bytes().starts_with(b"-");
+                if compat_v0 && words.peek_mut().is_some_and(data) {
+                    modern.push(with_value("--data", words.next())?);
+                }
+            }
+            // Clap would read a word such as -help as -h and more.
+            Some(single) if single.len() > 2 && is_single_dash(single) => {
+                return Err(usage_error(&format!("unexpected argument '{single}'")));
+            }
+            _ => modern.push(word),
+        }
+    }
+    Ok(modern)
+}
+
+fn is_single_dash(word: &str) -> bool {
+    word.starts_with('-') && !word.starts_with("--")
+}
+
+/// `--option=value`, so that a value may look like an option, as it always could.
+fn with_value(option: &str, value: Option<OsString>) -> Result<OsString, clap::Error> {
+    let Some(value) = value else {
+        return Err(usage_error(&format!("a value is missing for '{}'", &option[1..])));
+    };
+    let mut word = OsString::from(option);
+    word.push("=");
+    word.push(value);
+    Ok(word)
+}
+
+fn usage_error(message: &str) -> clap::Error {
+    use clap::CommandFactory;
+    Args::command().error(clap::error::ErrorKind::UnknownArgument, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn modern(line: &str) -> String {
+        let words = format!("uml_switch {line}");
+        match modernise(words.split_whitespace().map(OsString::from)) {
+            Ok(words) => {
+                let words: Vec<_> = words[1..].iter().map(|w| w.to_str().unwrap()).collect();
+                words.join(" ")
+            }
+            Err(_) => "usage".to_owned(),
+        }
+    }
+
+    /// Each left side was tried with the C program, which did what the right side says.
+    #[test]
+    fn classic_options_are_read_as_the_c_program_reads_them() {
+        let rows = [
+            ("", ""),
+            ("-unix A", "--unix=A"),
+            ("-unix A -hub", "--unix=A --hub"),
+            ("-unix A -compat-v0", "--unix=A --compat-v0"),
+            ("-compat-v0", "--compat-v0"),
+            ("-compat-v0 -unix A B", "--compat-v0 --unix=A --data=B"),
+            ("-compat-v0 -unix A -hub", "--compat-v0 --unix=A --data=-hub"),
+            ("-compat-v0 -unix A", "usage"),
+            ("-unix -hub", "--unix=-hub"),
+            ("-unix", "usage"),
+            ("-tap", "usage"),
+            ("-tap t -tap u -daemon", "--tap=t --tap=u --daemon"),
+            ("-help", "usage"),
+            ("-nonsense", "usage"),
+        ];
+        for (classic, expected) in rows {
+            assert_eq!(modern(classic), expected, "{classic}");
+        }
+    }
+
+    #[test]
+    fn modern_spelling_is_passed_on() {
+        assert_eq!(modern("--unix A --tap t --hub"), "--unix A --tap t --hub");
+        assert_eq!(modern("--compat-v0 --unix A B"), "--compat-v0 --unix A --data=B");
+        assert_eq!(modern("--compat-v0 --unix A --hub"), "--compat-v0 --unix A --hub");
+        assert_eq!(modern("-h"), "-h");
+    }
+
+    fn read(line: &str) -> Result<Args, clap::Error> {
+        Args::read(format!("uml_switch {line}").split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn the_last_of_repeated_options_wins() {
+        let args = read("-unix A -unix B -tap t -tap u -hub -hub --ageing 1 --ageing 2").unwrap();
+        assert_eq!(args.unix.to_str(), Some("B"));
+        assert_eq!(args.tap.unwrap().to_string(), "u");
+        assert_eq!(args.ageing, 2);
+    }
+
+    #[test]
+    fn wrong_lines_are_errors() {
+        for line in [
+            "-unix A B",
+            "-unix A B -compat-v0",
+            "extra",
+            "--ageing 0",
+            "--ageing x",
+            "--fdb-size 0",
+            "--max-ports 70000",
+            "--mtu 10",
+            "--mtu 65532",
+            "--log loud",
+            "--log 3",
+            "--data D",
+            "-tap sixteen-letters-",
+        ] {
+            let error = read(line).expect_err(line);
+            assert!(error.use_stderr(), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_answers_not_errors() {
+        for line in ["--help", "-h", "--version", "-V"] {
+            assert!(!read(line).unwrap_err().use_stderr(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What the switch is to do, checked and with defaults filled in. The rest of the program sees only
+//! this, never the words that were typed.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use crate::cli::Args;
+use crate::control::SUN_PATH_LEN;
+use crate::core::{EgressLimits, Mode, OVERHEAD, SwitchConfig};
+use crate::port::TapName;
+
+/// A checked configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// The path of the control socket.
+    pub control: PathBuf,
+    /// The path of the data socket that all ports share, if the oldest kernels are to be served.
+    pub named_data: Option<PathBuf>,
+    /// The uplink's interface.
+    pub tap: Option<TapName>,
+    /// Go into the background.
+    pub daemon: bool,
+    /// The least severe messages that are reported.
+    pub log: LevelFilter,
+    /// Ports, stations and frame size.
+    pub switch: SwitchConfig,
+}
+
+/// Why a command line that can be read cannot be carried out.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A socket's path has no name in it.
+    #[error("the path of a socket is empty")]
+    EmptyPath,
+    /// `sun_path` is what it is.
+    #[error("the path {} is too long: a socket's has at most {} bytes", .0.display(), SUN_PATH_LEN - 1)]
+    LongPath(PathBuf),
+    /// One path for two sockets.
+    #[error("control and data socket have the same path {}", .0.display())]
+    SamePath(PathBuf),
+}
+
+impl TryFrom<Args> for Config {
+    type Error = ConfigError;
+
+    fn try_from(args: Args) -> Result<Self, ConfigError> {
+        let control = socket_path(args.unix)?;
+        let named_data = if args.compat_v0 {
+            let data = socket_path(args.data.unwrap_or_else(|| DEFAULT_DATA.into()))?;
+            if data == control {
+                return Err(ConfigError::SamePath(data));
+            }
+            Some(data)
+        } else {
+            None
+        };
+        let switch = SwitchConfig {
+            mode: if args.hub { Mode::Hub } else { Mode::Switch },
+            max_ports: args.max_ports,
+            max_frame: args.mtu as usize + OVERHEAD,
+            fdb_size: args.fdb_size as usize,
+            ageing: Duration::from_secs(args.ageing),
+            egress: EgressLimits::default(),
+        };
+        let Args { tap, daemon, log, .. } = args;
+        Ok(Config { control, named_data, tap, daemon, log, switch })
+    }
+}
+
+fn socket_path(path: PathBuf) -> Result<PathBuf, ConfigError> {
+    if path.file_name().is_none() {
+        return Err(ConfigError::EmptyPath);
+    }
+    if Path::as_os_str(&path).as_bytes().len() >= SUN_PATH_LEN {
+        return Err(ConfigError::LongPath(path));
+    }
+    Ok(path)
+}
+
+/// As the C program has it.
+const DEFAULT_DATA: &str = "/tmp/uml.data";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(line: &str) -> Result<Config, ConfigError> {
+        let words = format!("uml_switch {line}");
+        Args::read(words.split(' ').filter(|word| !word.is_empty()).map(Into::into))
+            .unwrap()
+            .try_into()
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_c_program() {
+        let plain = config("").unwrap();
+        assert_eq!(plain.control.to_str(), Some("/tmp/uml.ctl"));
+        assert_eq!(plain.named_data, None);
+        assert_eq!(plain.switch.mode, Mode::Switch);
+        assert_eq!(plain.switch.ageing, Duration::from_secs(100));
+        let old = config("-compat-v0").unwrap();
+        assert_eq!(old.named_data.unwrap().to_str(), Some("/tmp/uml.data"));
+    }
+
+    #[test]
+    fn the_default_carries_jumbo_frames_with_a_tag() {
+        assert_eq!(config("").unwrap().switch.max_frame, 9018);
+        assert_eq!(config("--mtu 65531").unwrap().switch.max_frame, 65_549);
+    }
+
+    #[test]
+    fn paths_that_no_socket_can_have_are_refused() {
+        let long = format!("-unix /{}", "a".repeat(107));
+        assert!(matches!(config(&long), Err(ConfigError::LongPath(_))));
+        assert_eq!(config("-unix /").unwrap_err(), ConfigError::EmptyPath);
+        let same = config("-compat-v0 -unix /tmp/a /tmp/a");
+        assert!(matches!(same, Err(ConfigError::SamePath(_))));
+    }
+}

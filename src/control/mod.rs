@@ -1,0 +1,11 @@
+//! How a client gets a port: the request that it writes on its control connection, and the sockets
+//! on which it is heard.
+
+mod address;
+pub mod handshake;
+mod listener;
+mod socket_file;
+
+pub use address::{ClientAddr, SOCKADDR_LEN, SUN_PATH_LEN};
+pub use listener::{Connection, Handshakes, PendingId, Step};
+pub use socket_file::{ClaimError, SocketFile};

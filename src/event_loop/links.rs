@@ -1,0 +1,228 @@
+//! The open ports as the loop knows them: endpoint, control connection, and what is to be done.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+
+use super::token::Subject;
+use crate::core::{PortId, TxDrop, TxOutcome, Wire};
+use crate::port::{Endpoint, Received};
+
+/// Endpoints by port, and the list of those that have something to do.
+#[derive(Debug)]
+pub(super) struct Links {
+    registry: Registry,
+    /// By number.
+    links: Vec<Option<Link>>,
+    /// Ports to be served, round robin.
+    ready: VecDeque<PortId>,
+}
+
+#[derive(Debug)]
+struct Link {
+    id: PortId,
+    endpoint: Box<dyn Endpoint>,
+    /// The client's control connection; the uplink has none.
+    control: Option<UnixStream>,
+    /// In the ready list.
+    queued: bool,
+    /// Frames may be there: the last attempt to receive one did not say that there are none.
+    readable: bool,
+    /// There may be room for frames that wait.
+    writable: bool,
+    /// The poller tells when there is room. Only while frames wait: otherwise each frame that the
+    /// client reads would wake us.
+    awaits_room: bool,
+    /// The control connection has ended; what the client sent before is still served, up to so many
+    /// frames.
+    closing: Option<u32>,
+}
+
+/// What a ready port has to do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Work {
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+}
+
+impl Links {
+    pub(super) fn new(registry: Registry) -> Self {
+        Links { registry, links: Vec::new(), ready: VecDeque::new() }
+    }
+
+    /// Attaches `endpoint` as port `id`.
+    ///
+    /// # Errors
+    /// Those of the poller; nothing is attached then.
+    pub(super) fn attach(
+        &mut self,
+        id: PortId,
+        endpoint: Box<dyn Endpoint>,
+        control: Option<UnixStream>,
+    ) -> io::Result<()> {
+        if let Some(descriptor) = endpoint.descriptor() {
+            let token = Subject::Data(id).token();
+            self.registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
+        }
+        if let Some(control) = &control {
+            let token = Subject::Control(id).token();
+            self.registry.reregister(
+                &mut SourceFd(&control.as_raw_fd()),
+                token,
+                Interest::READABLE,
+            )?;
+        }
+        let place = id.number() as usize;
+        if self.links.len() <= place {
+            self.links.resize_with(place + 1, || None);
+        }
+        self.links[place] = Some(Link {
+            id,
+            endpoint,
+            control,
+            queued: false,
+            readable: false,
+            writable: false,
+            awaits_room: false,
+            closing: None,
+        });
+        Ok(())
+    }
+
+    /// Detaches port `id`. Closing its descriptors takes them from the poller.
+    pub(super) fn detach(&mut self, id: PortId) -> Option<Box<dyn Endpoint>> {
+        self.link(id)?;
+        self.links[id.number() as usize].take().map(|link| link.endpoint)
+    }
+
+    /// Notes that frames may have come at `id`.
+    pub(super) fn set_readable(&mut self, id: PortId) {
+        if let Some(link) = self.link(id) {
+            link.readable = true;
+            self.make_ready(id);
+        }
+    }
+
+    /// Notes that `id` may have room.
+    pub(super) fn set_writable(&mut self, id: PortId) {
+        if let Some(link) = self.link(id) {
+            link.writable = true;
+            self.make_ready(id);
+        }
+    }
+
+    /// Takes up reading `id` again, which was held.
+    pub(super) fn resume(&mut self, id: PortId) {
+        if self.link(id).is_some_and(|link| link.readable) {
+            self.make_ready(id);
+        }
+    }
+
+    /// Starts the end of `id`: it is served until it has sent nothing more, or `frames` frames.
+    pub(super) fn start_closing(&mut self, id: PortId, frames: u32) {
+        if let Some(link) = self.link(id) {
+            link.closing.get_or_insert(frames);
+            link.readable = true;
+            self.make_ready(id);
+        }
+    }
+
+    /// True once a port that is closing has nothing left to be served.
+    pub(super) fn has_finished(&mut self, id: PortId) -> bool {
+        self.link(id)
+            .is_some_and(|link| link.closing == Some(0) || link.closing.is_some() && !link.readable)
+    }
+
+    /// How many ports are to be served.
+    pub(super) fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Takes the next port to be served off the list. Not one that has gone meanwhile.
+    pub(super) fn next_ready(&mut self) -> Option<(PortId, Work)> {
+        while let Some(id) = self.ready.pop_front() {
+            if let Some(link) = self.link(id) {
+                link.queued = false;
+                return Some((id, Work { readable: link.readable, writable: link.writable }));
+            }
+        }
+        None
+    }
+
+    /// Puts `id` at the end of the list.
+    pub(super) fn make_ready(&mut self, id: PortId) {
+        if let Some(link) = self.link(id)
+            && !link.queued
+        {
+            link.queued = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Notes what became of an attempt to drain `id`: `more` frames could be sent at once, or none
+    /// are `waiting`.
+    pub(super) fn drained(&mut self, id: PortId, more: bool, waiting: bool) {
+        let Some(link) = self.link(id) else { return };
+        link.writable = more;
+        if !waiting && link.awaits_room {
+            link.awaits_room = false;
+            self.watch(id, Interest::READABLE);
+        }
+    }
+
+    /// Receives a frame at `id`.
+    pub(super) fn receive(&mut self, id: PortId, buffer: &mut [u8]) -> Received {
+        let Some(link) = self.link(id) else { return Received::Nothing };
+        let received = link.endpoint.receive(buffer);
+        match &received {
+            Received::Nothing => link.readable = false,
+            _ => {
+                if let Some(frames) = &mut link.closing {
+                    *frames = frames.saturating_sub(1);
+                }
+            }
+        }
+        received
+    }
+
+    /// Reads and forgets what the client of `id` writes on its control connection.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is nothing more; any other when the connection has ended.
+    pub(super) fn read_control(&mut self, id: PortId, buffer: &mut [u8]) -> io::Result<()> {
+        let control = self.link(id).and_then(|link| link.control.as_mut());
+        match control.ok_or(io::ErrorKind::WouldBlock)?.read(buffer)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn link(&mut self, id: PortId) -> Option<&mut Link> {
+        self.links.get_mut(id.number() as usize)?.as_mut().filter(|link| link.id == id)
+    }
+
+    fn watch(&mut self, id: PortId, interest: Interest) {
+        let descriptor = self.link(id).and_then(|link| link.endpoint.descriptor());
+        if let Some(descriptor) = descriptor {
+            let token = Subject::Data(id).token();
+            // A descriptor that is registered can be changed; if it cannot, the ticks still serve it.
+            let _ = self.registry.reregister(&mut SourceFd(&descriptor), token, interest);
+        }
+    }
+}
+
+impl Wire for Links {
+    fn transmit(&mut self, to: PortId, frame: &[u8]) -> TxOutcome {
+        let Some(link) = self.link(to) else { return TxOutcome::Dropped(TxDrop::NoReceiver) };
+        let outcome = link.endpoint.send(frame);
+        if outcome == TxOutcome::Full && !link.awaits_room {
+            link.awaits_room = true;
+            self.watch(to, Interest::READABLE | Interest::WRITABLE);
+        }
+        outcome
+    }
+}

@@ -1,0 +1,551 @@
+//! The one thread that serves everybody. mio tells what is ready; nothing else decides order.
+//!
+//! # A turn
+//! 1. Wait for events, or for the next timer; not at all while ports are ready.
+//! 2. Take the time, once.
+//! 3. Note what each event says. Readiness is edge-triggered: a port that is ready stays in the
+//!    ready list until it has said that it has nothing more.
+//! 4. Serve each port of the list once: frames that wait for it, then up to [`FRAMES_PER_TURN`]
+//!    frames from it. One that has more goes to the end of the list.
+//! 5. Serve control connections and timers that are due.
+//!
+//! Nothing here blocks, and nothing is logged for a frame.
+
+mod links;
+mod token;
+mod uplink;
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use tracing::{debug, info, warn};
+
+use crate::control::handshake::{Request, Version};
+use crate::control::{Connection, Handshakes, PendingId, Step};
+use crate::core::{PortCounters, PortId, Switch, SwitchConfig, UPLINK_NUMBER};
+use crate::log_limit::{LogLimit, Suppressed};
+use crate::port::{
+    DaemonPort, DataAddresses, Endpoint, NamedDataPort, NamedDataSocket, NamedFrame, OpenError,
+    PeerClaims, Received, TapName, TapPort, data_socket,
+};
+use crate::sys::Peer;
+use links::Links;
+use token::Subject;
+use uplink::Uplink;
+
+/// Frames that one port may have forwarded before the next one's turn: more lets one guest's bulk
+/// stand before another's single frame (p50 21 us at 8, 86 us at 32), fewer gains nothing.
+pub const FRAMES_PER_TURN: usize = 8;
+
+/// `SO_SNDBUF` of a port's data socket, in bytes; the kernel doubles it. What lies in the kernel is
+/// out of our order, so it is little. Never less than the longest frame: see [`EventLoop::new`].
+const SEND_BUFFER: usize = 32_768;
+
+/// All that the loop is given: sockets that are bound, devices that are open.
+#[derive(Debug)]
+pub struct Sockets {
+    /// The control socket. It must not block.
+    pub listener: UnixListener,
+    /// The data socket that all ports share, if there is one.
+    pub named_data: Option<NamedDataSocket>,
+    /// The names of the ports' own data sockets.
+    pub addresses: DataAddresses,
+    /// The uplink's interface as configured, and the device if it could be opened.
+    pub uplink: Option<(TapName, Option<TapPort>)>,
+    /// The signals that end the loop.
+    pub signals: SignalFd,
+    /// Whether the end of input at the terminal ends the loop.
+    pub watch_terminal: bool,
+}
+
+/// What ended the loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// A signal that asks the process to end.
+    BySignal(Signal),
+    /// The end of input at the terminal.
+    AtTerminal,
+}
+
+/// The running switch.
+#[derive(Debug)]
+pub struct EventLoop {
+    poll: Poll,
+    switch: Switch,
+    links: Links,
+    listener: UnixListener,
+    handshakes: Handshakes,
+    named_data: Option<NamedDataSocket>,
+    addresses: DataAddresses,
+    claims: PeerClaims,
+    uplink: Option<Uplink>,
+    signals: SignalFd,
+    send_buffer: usize,
+    /// One frame, and one byte to see that it is too long.
+    buffer: Vec<u8>,
+    /// Connections may wait to be accepted.
+    accepting: bool,
+    /// When to try again after descriptors had run out.
+    accept_again: Option<Instant>,
+    /// Frames may wait in the shared data socket.
+    named_data_ready: bool,
+    /// Ports whose control connection has something to read.
+    talking: Vec<PortId>,
+    ended: Option<Ended>,
+}
+
+impl EventLoop {
+    /// Puts a switch of this size behind these sockets.
+    ///
+    /// # Errors
+    /// Those of the poller.
+    pub fn new(config: SwitchConfig, sockets: Sockets) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registry = poll.registry();
+        let watch = |descriptor, subject: Subject| {
+            registry.register(&mut SourceFd(&descriptor), subject.token(), Interest::READABLE)
+        };
+        watch(sockets.listener.as_raw_fd(), Subject::Listener)?;
+        watch(sockets.signals.as_raw_fd(), Subject::Signals)?;
+        if let Some(named) = &sockets.named_data {
+            watch(named.descriptor(), Subject::NamedData)?;
+        }
+        if sockets.watch_terminal {
+            watch(io::stdin().as_raw_fd(), Subject::Terminal)?;
+        }
+        let links = Links::new(registry.try_clone()?);
+        let mut this = EventLoop {
+            poll,
+            switch: Switch::new(config),
+            links,
+            listener: sockets.listener,
+            handshakes: Handshakes::default(),
+            named_data: sockets.named_data,
+            addresses: sockets.addresses,
+            claims: PeerClaims::new(),
+            uplink: None,
+            signals: sockets.signals,
+            send_buffer: SEND_BUFFER.max(config.max_frame),
+            buffer: vec![0; config.max_frame + 1],
+            accepting: false,
+            accept_again: None,
+            named_data_ready: false,
+            talking: Vec::new(),
+            ended: None,
+        };
+        if let Some((name, device)) = sockets.uplink {
+            let now = Instant::now();
+            this.uplink = Some(Uplink::new(name, now));
+            if let Some(device) = device {
+                this.attach_uplink(device, now);
+            }
+        }
+        Ok(this)
+    }
+
+    /// Serves until a signal or the terminal ends it.
+    ///
+    /// # Errors
+    /// Those of the poller, after which nothing can be served.
+    pub fn run(mut self) -> io::Result<Ended> {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        let mut now = Instant::now();
+        loop {
+            match self.poll.poll(&mut events, self.timeout(now)) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            now = Instant::now();
+            for event in &events {
+                self.note(event, now);
+            }
+            self.serve_ports(now);
+            self.serve_named_data(now);
+            self.serve_control(now);
+            self.serve_timers(now);
+            if let Some(ended) = self.ended {
+                let (ports, stations) = (self.switch.ports().len(), self.switch.stations());
+                let (queued, totals) = (self.switch.queued(), self.switch.totals());
+                info!(ports, stations, queued, %totals, "stopped");
+                return Ok(ended);
+            }
+        }
+    }
+
+    fn timeout(&self, now: Instant) -> Option<Duration> {
+        let busy = self.links.ready() > 0
+            || self.accepting
+            || self.named_data_ready
+            || !self.talking.is_empty();
+        if busy {
+            return Some(Duration::ZERO);
+        }
+        let timers = [
+            self.switch.next_tick(),
+            self.handshakes.next_deadline(),
+            self.accept_again,
+            self.uplink.as_ref().and_then(Uplink::next_attempt),
+        ];
+        timers.into_iter().flatten().min().map(|due| due.saturating_duration_since(now))
+    }
+
+    fn note(&mut self, event: &Event, now: Instant) {
+        match Subject::of(event.token()) {
+            Some(Subject::Data(id)) => {
+                if event.is_readable() || event.is_error() || event.is_read_closed() {
+                    self.links.set_readable(id);
+                }
+                if event.is_writable() {
+                    self.links.set_writable(id);
+                }
+            }
+            Some(Subject::Control(id)) => self.talking.push(id),
+            Some(Subject::Listener) => self.accepting = true,
+            Some(Subject::Pending(id)) => self.read_request(id, now),
+            Some(Subject::NamedData) => self.named_data_ready = true,
+            Some(Subject::Signals) => self.read_signal(),
+            Some(Subject::Terminal) => self.read_terminal(),
+            None => {}
+        }
+    }
+
+    /// Serves each port that is ready once.
+    fn serve_ports(&mut self, now: Instant) {
+        for _ in 0..self.links.ready() {
+            let Some((id, work)) = self.links.next_ready() else { break };
+            if work.writable {
+                self.drain(id);
+            }
+            if work.readable {
+                self.forward_from(id, now);
+            }
+            if self.links.has_finished(id) {
+                self.close_port(id, now);
+            }
+        }
+    }
+
+    /// Sends some of what waits for `id`.
+    fn drain(&mut self, id: PortId) {
+        let more = self.switch.drain(id, FRAMES_PER_TURN, &mut self.links);
+        let waiting = self.switch.has_queued(id);
+        self.links.drained(id, more, waiting);
+        if more {
+            self.links.make_ready(id);
+        }
+        self.resume_released();
+    }
+
+    /// Forwards some of what `id` has sent.
+    fn forward_from(&mut self, id: PortId, now: Instant) {
+        for _ in 0..FRAMES_PER_TURN {
+            // It is put back into the list when it is released.
+            if self.switch.is_held(id) {
+                return;
+            }
+            match self.links.receive(id, &mut self.buffer) {
+                Received::Frame(len) => {
+                    self.switch.forward(id, &self.buffer[..len], now, &mut self.links);
+                    self.resume_released();
+                }
+                Received::Stranger(len) => self.switch.refuse_stranger(id, len),
+                Received::Again => {}
+                Received::Nothing => return,
+                Received::Gone(error) => {
+                    self.lose_port(id, &error, now);
+                    return;
+                }
+            }
+        }
+        self.links.make_ready(id);
+    }
+
+    fn resume_released(&mut self) {
+        while let Some(id) = self.switch.next_released() {
+            self.links.resume(id);
+        }
+    }
+
+    /// Forwards some of what came by the shared data socket.
+    fn serve_named_data(&mut self, now: Instant) {
+        let Some(named) = self.named_data.as_ref().filter(|_| self.named_data_ready) else {
+            return;
+        };
+        for _ in 0..NAMED_FRAMES_PER_TURN {
+            match named.receive(&mut self.buffer) {
+                NamedFrame::From(id, len) => {
+                    self.switch.forward(id, &self.buffer[..len], now, &mut self.links);
+                }
+                NamedFrame::Stranger | NamedFrame::None(Received::Again) => {}
+                NamedFrame::None(_) => {
+                    self.named_data_ready = false;
+                    break;
+                }
+            }
+        }
+        self.resume_released();
+    }
+
+    fn serve_control(&mut self, now: Instant) {
+        let mut talking = std::mem::take(&mut self.talking);
+        talking.retain(|&id| match self.links.read_control(id, &mut self.buffer) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+            Err(_) => {
+                self.links.start_closing(id, LAST_FRAMES);
+                false
+            }
+        });
+        // New ones come only from events, of which there are none now.
+        self.talking = talking;
+        self.accept(now);
+    }
+
+    fn serve_timers(&mut self, now: Instant) {
+        if self.switch.next_tick().is_some_and(|due| due <= now) {
+            self.switch.tick(now, &mut self.links);
+            self.resume_released();
+        }
+        let expired = self.handshakes.expire(now);
+        if expired > 0 {
+            static LIMIT: LogLimit = LogLimit::new();
+            if let Some(suppressed) = LIMIT.admit().map(Suppressed::field) {
+                warn!(connections = expired, suppressed, "closed for not saying what they want");
+            }
+            self.accepting |= self.accept_again.take().is_some();
+        }
+        if self.accept_again.is_some_and(|due| due <= now) {
+            self.accept_again = None;
+            self.accepting = true;
+        }
+        if let Some(uplink) = &mut self.uplink
+            && let Some(device) = uplink.attempt(now)
+        {
+            self.attach_uplink(device, now);
+        }
+    }
+
+    /// Accepts some of the connections that wait.
+    fn accept(&mut self, now: Instant) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            if !self.accepting || self.accept_again.is_some() {
+                return;
+            }
+            match self.accept_one() {
+                Ok(connection) => self.admit(connection, now),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => self.accepting = false,
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
+                    // Out of descriptors or memory: who waits goes on waiting.
+                    _ => {
+                        static LIMIT: LogLimit = LogLimit::new();
+                        if let Some(suppressed) = LIMIT.admit().map(Suppressed::field) {
+                            warn!(%error, suppressed, "cannot accept a guest now; it waits");
+                        }
+                        self.accepting = false;
+                        self.accept_again = Some(now + ACCEPT_AGAIN);
+                    }
+                },
+            }
+        }
+    }
+
+    fn accept_one(&self) -> io::Result<Connection> {
+        // First what the port will need, so that nobody is let in who then gets none.
+        let data = data_socket(self.send_buffer)?;
+        let (stream, _) = self.listener.accept()?;
+        stream.set_nonblocking(true)?;
+        let credentials = getsockopt(&stream.as_fd(), PeerCredentials)?;
+        let peer = Peer { uid: credentials.uid(), pid: credentials.pid() };
+        Ok(Connection { stream, data, peer })
+    }
+
+    fn admit(&mut self, connection: Connection, now: Instant) {
+        let id = self.handshakes.add(connection, now);
+        let Some(descriptor) = self.handshakes.descriptor(id) else { return };
+        let token = Subject::Pending(id).token();
+        let registry = self.poll.registry();
+        if registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE).is_ok() {
+            // The request of a real guest is mostly there already.
+            self.read_request(id, now);
+        } else {
+            // Closes it at once by its age.
+            self.handshakes.abandon(id);
+        }
+    }
+
+    fn read_request(&mut self, id: PendingId, now: Instant) {
+        match self.handshakes.read(id) {
+            Step::Waiting | Step::Closed => {}
+            Step::Request(connection, request) => self.open_port(connection, request, now),
+            Step::Refused(peer, refusal) => refuse(peer, &refusal),
+        }
+    }
+
+    fn open_port(&mut self, connection: Connection, request: Request, now: Instant) {
+        let Connection { stream, data, peer } = connection;
+        let Request { version, wish, client, description } = request;
+        let number = match self.switch.next_number(wish) {
+            Ok(number) => number,
+            Err(error) => return refuse(peer, &error),
+        };
+        let opened: Result<(Box<dyn Endpoint>, _), OpenError> = match &self.named_data {
+            None if version == Version::V0 => {
+                return refuse(peer, &"version 0 of the protocol needs -compat-v0");
+            }
+            None => {
+                let addresses = &self.addresses;
+                DaemonPort::open(data, number, client.clone(), peer.uid, addresses, &self.claims)
+                    .map(|(port, reply)| (Box::new(port) as Box<dyn Endpoint>, reply))
+            }
+            Some(named) => NamedDataPort::open(data, named, client.clone(), peer.uid, &self.claims)
+                .map(|(port, reply)| (Box::new(port) as Box<dyn Endpoint>, reply)),
+        };
+        let (endpoint, reply) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return refuse(peer, &error),
+        };
+        let (kind, traits) = (endpoint.kind(), endpoint.traits());
+        let id = match self.switch.open_port(Some(number), traits, now) {
+            Ok(id) => id,
+            Err(error) => return refuse(peer, &error),
+        };
+        // The port is complete before the client hears of it: its first frame may come at once.
+        if let Some(named) = &mut self.named_data {
+            named.admit(client.clone(), id);
+        }
+        let replied = match version {
+            Version::V0 => Ok(()),
+            // It always fits: the buffer of a new connection is empty.
+            Version::V1 | Version::V3 => (&stream).write_all(&reply),
+        };
+        if let Err(error) = replied.and_then(|()| self.links.attach(id, endpoint, Some(stream))) {
+            debug!(port = %id, %error, "client gone before it had its port");
+            self.forget_port(id);
+            return;
+        }
+        static LIMIT: LogLimit = LogLimit::new();
+        if let Some(suppressed) = LIMIT.admit().map(Suppressed::field) {
+            let Peer { uid, pid } = peer;
+            let description = (!description.is_empty()).then_some(description);
+            info!(port = %id, kind, uid, pid, %client, description, suppressed, "port opened");
+        }
+    }
+
+    /// A port's descriptor is of no more use.
+    fn lose_port(&mut self, id: PortId, error: &io::Error, now: Instant) {
+        if let Some(uplink) = self.uplink.as_mut().filter(|uplink| uplink.is(id)) {
+            uplink.lost(error, now);
+        } else {
+            debug!(port = %id, %error, "cannot receive");
+        }
+        self.close_port(id, now);
+    }
+
+    fn close_port(&mut self, id: PortId, now: Instant) {
+        let kind = self.links.detach(id).map(|endpoint| endpoint.kind());
+        let counters = self.forget_port(id);
+        // The descriptors that this has freed may be what somebody waits for.
+        if self.accept_again.take().is_some() {
+            self.accepting = true;
+            self.accept(now);
+        }
+        static LIMIT: LogLimit = LogLimit::new();
+        if let Some(suppressed) = LIMIT.admit().map(Suppressed::field) {
+            let counters = counters.unwrap_or_default();
+            info!(port = %id, kind, %counters, suppressed, "port closed");
+        }
+    }
+
+    fn forget_port(&mut self, id: PortId) -> Option<PortCounters> {
+        if let Some(named) = &mut self.named_data {
+            named.dismiss(id);
+        }
+        let counters = self.switch.close_port(id);
+        self.resume_released();
+        counters
+    }
+
+    fn attach_uplink(&mut self, device: TapPort, now: Instant) {
+        let Some(uplink) = &mut self.uplink else { return };
+        let name = device.name().clone();
+        let traits = device.traits();
+        let opened = self.switch.open_port(Some(UPLINK_NUMBER), traits, now);
+        let Ok(id) = opened else { return };
+        match self.links.attach(id, Box::new(device), None) {
+            Ok(()) => {
+                info!(interface = %name, "uplink attached");
+                uplink.attached(id, name);
+            }
+            Err(error) => {
+                warn!(interface = %name, %error, "cannot watch the uplink");
+                self.switch.close_port(id);
+            }
+        }
+    }
+
+    fn read_signal(&mut self) {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            if let Ok(signal) = Signal::try_from(info.ssi_signo as i32) {
+                self.ended = Some(Ended::BySignal(signal));
+            }
+        }
+    }
+
+    /// Reads lines and forgets them; the end of input ends the loop. The terminal is shared with a
+    /// shell, so its descriptor must stay as it is and is asked before each read.
+    fn read_terminal(&mut self) {
+        let stdin = io::stdin();
+        let mut line = [0; 1024];
+        for _ in 0..TERMINAL_READS {
+            let mut asked = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+            if !matches!(nix::poll::poll(&mut asked, PollTimeout::ZERO), Ok(1)) {
+                return;
+            }
+            match nix::unistd::read(&stdin, &mut line) {
+                Ok(0) => {
+                    self.ended = Some(Ended::AtTerminal);
+                    return;
+                }
+                Ok(_) => {}
+                // EIO: we are in the background, and the terminal is somebody else's to read.
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Says that a client gets no port.
+fn refuse(peer: Peer, reason: &dyn std::fmt::Display) {
+    static LIMIT: LogLimit = LogLimit::new();
+    if let Some(suppressed) = LIMIT.admit().map(Suppressed::field) {
+        let Peer { uid, pid } = peer;
+        warn!(uid, pid, %reason, suppressed, "client refused");
+    }
+}
+
+const EVENTS_PER_TURN: usize = 1024;
+
+/// The shared data socket stands for all ports.
+const NAMED_FRAMES_PER_TURN: usize = 64;
+
+/// Frames of a port that are still forwarded after its control connection has ended: as many as
+/// the largest `max_dgram_qlen` in common use lets lie unread.
+const LAST_FRAMES: u32 = 512;
+
+const ACCEPTS_PER_TURN: usize = 32;
+
+/// How long to wait after descriptors have run out, unless one is freed before.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
+
+const TERMINAL_READS: usize = 16;

@@ -1,0 +1,104 @@
+//! The few system calls that neither std, nix nor socket2 wrap safely. Everything here is safe to
+//! call.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
+use nix::unistd::ForkResult;
+
+mod ioctl {
+    nix::ioctl_readwrite_bad!(
+        /// `TUNSETIFF` of `linux/if_tun.h`.
+        tun_set_iff,
+        libc::TUNSETIFF,
+        libc::ifreq
+    );
+}
+
+/// Attaches `tun`, an open `/dev/net/tun`, to the interface `name` (created if there is none), in
+/// the mode that `flags` (`IFF_TAP` and so on) name. Returns the interface's name, which differs if
+/// `name` was a pattern such as `tap%d`.
+///
+/// # Errors
+/// Those of `TUNSETIFF`; `InvalidInput` if the name is longer than an interface's can be.
+pub fn attach_tun(tun: &File, name: &str, flags: libc::c_int) -> io::Result<String> {
+    // SAFETY: `ifreq` is plain data for which all zeroes is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // One byte stays zero, so that the kernel finds the end.
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
+    // SAFETY: the descriptor is open for as long as `tun` is borrowed, and `request` is a whole
+    // `ifreq` on our stack, which TUNSETIFF reads and writes before it returns.
+    unsafe { ioctl::tun_set_iff(tun.as_raw_fd(), &raw mut request) }?;
+    let name = request.ifr_name.iter().take_while(|&&byte| byte != 0).map(|&byte| byte as u8);
+    Ok(String::from_utf8_lossy(&name.collect::<Vec<_>>()).into_owned())
+}
+
+/// Ignores `signal` from now on.
+///
+/// # Errors
+/// Those of `sigaction(2)`.
+pub fn ignore_signal(which: Signal) -> io::Result<()> {
+    // SAFETY: ignoring installs no handler, so no code of ours runs in signal context.
+    unsafe { signal(which, SigHandler::SigIgn) }?;
+    Ok(())
+}
+
+/// Gives `signal` its default effect and returns whether it was ignored before.
+///
+/// # Errors
+/// Those of `sigaction(2)`.
+pub fn default_signal(which: Signal) -> io::Result<bool> {
+    // SAFETY: the default effect runs no code of ours.
+    let before = unsafe { signal(which, SigHandler::SigDfl) }?;
+    Ok(matches!(before, SigHandler::SigIgn))
+}
+
+/// Ends the process by `signal`, so that whoever waits for it sees what ended it.
+pub fn die_by(which: Signal) -> ! {
+    // The results do not matter: what is left when a step fails is the abort below.
+    let _ = default_signal(which);
+    let mut set = SigSet::empty();
+    set.add(which);
+    let _ = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&set), None);
+    let _ = nix::sys::signal::raise(which);
+    std::process::abort();
+}
+
+/// Ends the process at once, without running destructors.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` ends the process and touches nothing of it.
+    unsafe { libc::_exit(code) }
+}
+
+/// Splits the process in two.
+///
+/// # Errors
+/// Those of `fork(2)`, and `Unsupported` if the process has more than one thread: the child would
+/// have only this one, with whatever locks the others held.
+pub fn fork() -> io::Result<ForkResult> {
+    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    if threads > 1 {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    // SAFETY: there is one thread, as was just checked, so the child is a full copy and may go on
+    // with any code.
+    Ok(unsafe { nix::unistd::fork() }?)
+}
+
+/// Who is at the other end of a connection, as `SO_PEERCRED` of `unix(7)` tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Effective user id at the time of the connection, as our user namespace maps it.
+    pub uid: u32,
+    /// Process id at the time of the connection.
+    pub pid: i32,
+}

@@ -1,0 +1,179 @@
+//! A client of the `daemon` transport, byte for byte as a guest's kernel is one: an abstract name of
+//! 108 bytes with rubbish in it, a request of 124 bytes, and `sendto` the 110 bytes of the reply.
+
+use std::io::{Read, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{DEADLINE, Mac, Switch, frame};
+
+/// The name of a guest's socket, without the NUL that starts it: four zeroes, the process id, the
+/// time, and what the kernel's memory held.
+pub fn abstract_name() -> [u8; 107] {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let mut name = [0x5a; 107];
+    name[..4].fill(0);
+    name[4..8].copy_from_slice(&std::process::id().to_ne_bytes());
+    name[8..16].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_ne_bytes());
+    name
+}
+
+/// The `sockaddr_un` of an abstract name.
+pub fn abstract_sockaddr(name: &[u8; 107]) -> [u8; 110] {
+    let mut bytes = [0; 110];
+    bytes[..2].copy_from_slice(&1u16.to_ne_bytes());
+    bytes[3..].copy_from_slice(name);
+    bytes
+}
+
+/// The `sockaddr_un` of a path; rubbish stands behind its NUL.
+pub fn path_sockaddr(path: &Path) -> [u8; 110] {
+    let mut bytes = [0xa5; 110];
+    bytes[..2].copy_from_slice(&1u16.to_ne_bytes());
+    let path = path.as_os_str().as_bytes();
+    bytes[2..2 + path.len()].copy_from_slice(path);
+    bytes[2 + path.len()] = 0;
+    bytes
+}
+
+/// Requests for a port, by protocol version.
+pub struct Request;
+
+impl Request {
+    pub const MAGIC: u32 = 0xfeed_face;
+
+    /// v0: no magic, and no reply will come.
+    pub fn v0(mac: Mac, addr: &[u8; 110]) -> Vec<u8> {
+        [&0u32.to_ne_bytes(), mac.as_slice(), addr].concat()
+    }
+
+    pub fn v1(mac: Mac, addr: &[u8; 110]) -> Vec<u8> {
+        [&Self::MAGIC.to_ne_bytes(), &0u32.to_ne_bytes(), mac.as_slice(), addr].concat()
+    }
+
+    /// Of any version from 2 on, with any type, without what may follow.
+    pub fn versioned(version: u32, kind: u32, addr: &[u8; 110]) -> Vec<u8> {
+        let words = [Self::MAGIC, version, kind].map(u32::to_ne_bytes);
+        [words.as_flattened(), addr].concat()
+    }
+
+    /// v3 with the padding of a kernel: 124 bytes.
+    pub fn v3(addr: &[u8; 110]) -> Vec<u8> {
+        [Self::versioned(3, 0, addr).as_slice(), &[0x77, 0x99]].concat()
+    }
+}
+
+/// A guest with a port.
+#[derive(Debug)]
+pub struct Client {
+    pub mac: Mac,
+    pub data: UnixDatagram,
+    pub control: UnixStream,
+    /// Where it sends frames.
+    pub switch: SocketAddr,
+}
+
+impl Client {
+    /// Gets a port as a kernel does.
+    #[track_caller]
+    pub fn new(switch: &Switch, mac: Mac) -> Client {
+        let name = abstract_name();
+        let data = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name).unwrap()).unwrap();
+        Client::register(switch, mac, data, &Request::v3(&abstract_sockaddr(&name)))
+    }
+
+    /// `count` guests; guest n has the address `mac(n)`, from 1 on.
+    #[track_caller]
+    pub fn several(switch: &Switch, count: u32) -> Vec<Client> {
+        (1..=count).map(|n| Client::new(switch, super::mac(n))).collect()
+    }
+
+    /// Sends `request` for the socket `data` and takes the reply.
+    #[track_caller]
+    pub fn register(switch: &Switch, mac: Mac, data: UnixDatagram, request: &[u8]) -> Client {
+        let mut control = switch.connect();
+        control.write_all(request).expect("the switch takes the request");
+        let switch = read_reply(&mut control);
+        Client { mac, data, control, switch }
+    }
+
+    /// Sends `bytes` as they are.
+    #[track_caller]
+    pub fn send(&self, bytes: &[u8]) {
+        self.data.set_write_timeout(Some(DEADLINE)).unwrap();
+        self.data.send_to_addr(bytes, &self.switch).expect("the switch takes a frame");
+    }
+
+    /// The next frame. Panics if none comes.
+    #[track_caller]
+    pub fn receive(&self) -> Vec<u8> {
+        self.receive_within(DEADLINE).expect("a frame")
+    }
+
+    /// The next frame, if one comes in time.
+    pub fn receive_within(&self, time: Duration) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; 1 << 17];
+        self.data.set_read_timeout(Some(time.max(Duration::from_millis(1)))).unwrap();
+        let len = self.data.recv(&mut buffer).ok()?;
+        buffer.truncate(len);
+        Some(buffer)
+    }
+
+    /// Panics unless nothing comes for a while.
+    #[track_caller]
+    pub fn expect_silence(&self) {
+        if let Some(bytes) = self.receive_within(super::SILENCE) {
+            panic!("{} unexpected bytes: {:x?}", bytes.len(), &bytes[..bytes.len().min(32)]);
+        }
+    }
+
+    /// Sends a frame to `other` and panics unless it is what `other` receives next.
+    #[track_caller]
+    pub fn reach(&self, other: &Client) {
+        let sent = frame(other.mac, self.mac, 100);
+        self.send(&sent);
+        assert_eq!(other.receive(), sent);
+    }
+
+    /// Throws away what has come.
+    pub fn drain(&self) {
+        let mut buffer = [0; 16];
+        self.data.set_nonblocking(true).unwrap();
+        while self.data.recv(&mut buffer).is_ok() {}
+        self.data.set_nonblocking(false).unwrap();
+    }
+
+    /// True if the switch has ended the control connection.
+    pub fn is_cut_off(&mut self) -> bool {
+        let deadline = Instant::now() + DEADLINE;
+        self.control.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut byte = [0];
+        matches!(self.control.read(&mut byte), Ok(0)) && Instant::now() < deadline
+    }
+}
+
+/// Reads a reply: 110 bytes, and not one more, of a `sockaddr_un`.
+#[track_caller]
+pub fn read_reply(control: &mut UnixStream) -> SocketAddr {
+    let mut reply = [0; 256];
+    control.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut len = 0;
+    while len < 110 {
+        match control.read(&mut reply[len..]).expect("a reply") {
+            0 => panic!("the switch hung up after {len} bytes"),
+            more => len += more,
+        }
+    }
+    assert_eq!(len, 110, "a reply has 110 bytes");
+    assert_eq!(reply[..2], 1u16.to_ne_bytes(), "of the family AF_UNIX");
+    if reply[2] == 0 {
+        SocketAddr::from_abstract_name(&reply[3..110]).unwrap()
+    } else {
+        let end = reply[2..].iter().position(|&byte| byte == 0).unwrap();
+        SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(&reply[2..2 + end])).unwrap()
+    }
+}

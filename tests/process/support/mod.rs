@@ -1,0 +1,19 @@
+//! What the process tests share: the real binary in a directory of its own, and clients that speak
+//! the protocol as a guest's kernel does.
+
+mod client;
+mod frames;
+mod process;
+
+pub use client::{Client, Request, abstract_name, abstract_sockaddr, path_sockaddr};
+pub use frames::{BROADCAST, Mac, frame, mac, udp_frame};
+pub use process::{Switch, SwitchBuilder, binary, wait_for};
+
+use std::time::Duration;
+
+/// How long anything may take that is expected to happen.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long to listen before something counts as not sent. The switch forwards within a turn of its
+/// loop, and what is queued is looked at every few milliseconds.
+pub const SILENCE: Duration = Duration::from_millis(150);
