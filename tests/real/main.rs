@@ -1,7 +1,7 @@
 //! Real TAP devices and real guests, in network namespaces of the test's own.
 #![allow(unreachable_pub)]
 
-#[allow(dead_code)] // Shared with the other target, which uses all of it.
+#[allow(dead_code, unused_imports)] // Shared with the other target, which uses all of it.
 #[path = "../process/support/mod.rs"]
 mod support;
 
