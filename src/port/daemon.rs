@@ -15,6 +15,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use nix::sys::socket::MsgFlags;
 use tracing::warn;
 
 use super::data_address::{DataAddresses, PREFIX, to_sockaddr};
@@ -150,7 +151,7 @@ impl Endpoint for DaemonPort {
         if !matches!(self.link, Link::Up { .. }) {
             return TxOutcome::Dropped(TxDrop::NoReceiver);
         }
-        let outcome = sent(send_once_more(|| self.socket.send(frame)));
+        let outcome = sent(send_once_more(|| send(&self.socket, frame)));
         if outcome == TxOutcome::Dropped(TxDrop::NoReceiver) {
             self.link = Link::Lost;
         }
@@ -208,6 +209,11 @@ pub fn data_socket(send_buffer: usize) -> io::Result<UnixDatagram> {
     socket.set_nonblocking(true)?;
     socket2::SockRef::from(&socket).set_send_buffer_size(send_buffer)?;
     Ok(socket)
+}
+
+/// `send(2)`: std's own way is `write(2)`, which costs the kernel more.
+pub(super) fn send(socket: &UnixDatagram, frame: &[u8]) -> io::Result<usize> {
+    Ok(nix::sys::socket::send(socket.as_raw_fd(), frame, MsgFlags::MSG_NOSIGNAL)?)
 }
 
 /// A socket keeps one error of its past for the next call, whatever that call is: a signal that

@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::rc::Rc;
 
-use super::daemon::{send_once_more, sent};
+use super::daemon::{send, send_once_more, sent};
 use super::data_address::{PREFIX, to_sockaddr};
 use super::peer_socket::{Claim, PeerClaims};
 use super::{Endpoint, OpenError, Received};
@@ -144,7 +144,7 @@ impl Endpoint for NamedDataPort {
         if outcome != TxOutcome::Full {
             return outcome;
         }
-        match sent(send_once_more(|| self.own.send(frame))) {
+        match sent(send_once_more(|| send(&self.own, frame))) {
             // A client that is connected to the named socket hears nothing else, and one that was
             // not there yet when it asked cannot be waited for.
             TxOutcome::Dropped(_) => TxOutcome::Dropped(TxDrop::Refused),
