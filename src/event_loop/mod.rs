@@ -284,7 +284,8 @@ impl EventLoop {
                 NamedFrame::From(id, len) => {
                     self.switch.forward(id, &self.buffer[..len], now, &mut self.links);
                 }
-                NamedFrame::Stranger | NamedFrame::None(Received::Again) => {}
+                NamedFrame::Stranger(len) => self.switch.refuse_unknown(len),
+                NamedFrame::None(Received::Again) => {}
                 NamedFrame::None(_) => {
                     self.named_data_ready = false;
                     break;
@@ -410,8 +411,9 @@ impl EventLoop {
             Err(error) => return refuse(peer, &error),
         };
         // The port is complete before the client hears of it: its first frame may come at once.
-        if let Some(named) = &mut self.named_data {
-            named.admit(client.clone(), id);
+        let older = self.named_data.as_mut().and_then(|named| named.admit(client.clone(), id));
+        if let Some(older) = older {
+            self.close_port(older, now);
         }
         let replied = match version {
             Version::V0 => Ok(()),
