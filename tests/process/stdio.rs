@@ -9,7 +9,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
 
-use crate::support::{Client, SILENCE, Switch, binary, mac, wait_for};
+use crate::support::{Client, SILENCE, Switch, binary, finish, mac, wait_for};
 
 /// A switch whose standard streams are as `set` makes them.
 #[track_caller]
@@ -147,9 +147,7 @@ fn an_error_with_nobody_to_tell_still_has_its_exit_code() {
         command.args(line.split(' ')).stdin(Stdio::null());
         let out = writer.try_clone().unwrap();
         command.stdout(out).stderr(writer.try_clone().unwrap());
-        let mut child = command.spawn().unwrap();
-        let status = wait_for("its end", || child.try_wait().unwrap());
-        assert_eq!(status.code(), Some(i32::from(line != "--help")), "{line}");
+        assert_eq!(finish(&mut command).code(), Some(i32::from(line != "--help")), "{line}");
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::process::connect;
 use super::{DEADLINE, Mac, Switch, frame};
 
 /// The name of a guest's socket, without the NUL that starts it: four zeroes, the process id, the
@@ -85,6 +86,13 @@ impl Client {
         Client::register(switch, mac, data, &Request::v3(&addr))
     }
 
+    /// Gets a port as a kernel does, from whoever serves the socket `control`.
+    #[track_caller]
+    pub fn dial(control: &Path, mac: Mac) -> Client {
+        let (addr, data) = Client::socket();
+        Client::ask(connect(control), mac, data, &Request::v3(&addr))
+    }
+
     /// Gets a port for a socket at `path`.
     #[track_caller]
     pub fn at_path(switch: &Switch, mac: Mac, path: &Path) -> Client {
@@ -108,7 +116,11 @@ impl Client {
     /// Sends `request` for the socket `data` and takes the reply.
     #[track_caller]
     pub fn register(switch: &Switch, mac: Mac, data: UnixDatagram, request: &[u8]) -> Client {
-        let mut control = switch.connect();
+        Client::ask(switch.connect(), mac, data, request)
+    }
+
+    #[track_caller]
+    fn ask(mut control: UnixStream, mac: Mac, data: UnixDatagram, request: &[u8]) -> Client {
         control.write_all(request).expect("the switch takes the request");
         let switch = read_reply(&mut control);
         Client { mac, data, control, switch }

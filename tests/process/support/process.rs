@@ -189,7 +189,7 @@ impl Switch {
     }
 }
 
-fn connect(control: &Path) -> UnixStream {
+pub(super) fn connect(control: &Path) -> UnixStream {
     let stream = UnixStream::connect(control).expect("the switch listens");
     stream.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
     stream.set_write_timeout(Some(DEADLINE)).expect("a timeout can be set");

@@ -31,13 +31,26 @@ pub fn run(command: &mut Command) -> Finished {
         stderr.read_to_end(&mut err).expect("a pipe can be read");
         [out, err].map(|bytes| String::from_utf8(bytes).expect("text"))
     });
-    let status = wait_for("a program to end", || child.0.try_wait().expect("a child to wait for"));
+    let status = child.wait();
     wait_for("its output to end", || reader.is_finished().then_some(()));
     let [stdout, stderr] = reader.join().expect("its output");
     Finished { status, stdout, stderr }
 }
 
+/// Runs `command` to its end, with its standard streams as they are.
+#[track_caller]
+pub fn finish(command: &mut Command) -> ExitStatus {
+    Killed(command.spawn().expect("the program starts")).wait()
+}
+
 struct Killed(Child);
+
+impl Killed {
+    #[track_caller]
+    fn wait(&mut self) -> ExitStatus {
+        wait_for("a program to end", || self.0.try_wait().expect("a child to wait for"))
+    }
+}
 
 impl Drop for Killed {
     fn drop(&mut self) {
