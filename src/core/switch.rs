@@ -108,7 +108,7 @@ pub struct Switch {
     next_tick: Option<Instant>,
     /// Sources that nobody holds any more and that the daemon has not been told of.
     released: Vec<PortId>,
-    /// What the ports that have closed had counted.
+    /// What the ports that have closed had counted, and what came from nobody's port.
     closed: PortCounters,
 }
 
@@ -234,6 +234,13 @@ impl Switch {
             port.counters.rx_bytes += len as u64;
             port.counters.count_rx_drop(RxDrop::Stranger);
         }
+    }
+
+    /// Counts a datagram that came in by a socket which all ports share, from nobody who has a port.
+    pub fn refuse_unknown(&mut self, len: usize) {
+        self.closed.rx_frames += 1;
+        self.closed.rx_bytes += len as u64;
+        self.closed.count_rx_drop(RxDrop::Stranger);
     }
 
     /// Sends up to `budget` frames that wait for `id`, which is said to have room again. Returns

@@ -94,6 +94,8 @@ pub struct EventLoop {
     buffer: Vec<u8>,
     /// Connections may wait to be accepted.
     accepting: bool,
+    /// Lines may have been typed at the terminal.
+    typed: bool,
     /// When to try again after descriptors had run out.
     accept_again: Option<Instant>,
     /// Frames may wait in the shared data socket.
@@ -137,6 +139,7 @@ impl EventLoop {
             send_buffer: SEND_BUFFER.max(config.max_frame),
             buffer: vec![0; config.max_frame + 1],
             accepting: false,
+            typed: false,
             accept_again: None,
             named_data_ready: false,
             said_exhausted: false,
@@ -171,6 +174,7 @@ impl EventLoop {
             self.serve_ports(now);
             self.serve_named_data(now);
             self.accept(now);
+            self.read_terminal();
             self.serve_timers(now);
             if let Some(ended) = self.ended {
                 let (ports, stations) = (self.switch.ports().len(), self.switch.stations());
@@ -182,7 +186,7 @@ impl EventLoop {
     }
 
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        if self.links.ready() > 0 || self.accepting || self.named_data_ready {
+        if self.links.ready() > 0 || self.accepting || self.named_data_ready || self.typed {
             return Some(Duration::ZERO);
         }
         let timers = [
@@ -209,7 +213,7 @@ impl EventLoop {
             Some(Subject::Pending(id)) => self.read_request(id, now),
             Some(Subject::NamedData) => self.named_data_ready = true,
             Some(Subject::Signals) => self.read_signal(),
-            Some(Subject::Terminal) => self.read_terminal(),
+            Some(Subject::Terminal) => self.typed = true,
             None => {}
         }
     }
@@ -284,7 +288,8 @@ impl EventLoop {
                 NamedFrame::From(id, len) => {
                     self.switch.forward(id, &self.buffer[..len], now, &mut self.links);
                 }
-                NamedFrame::Stranger | NamedFrame::None(Received::Again) => {}
+                NamedFrame::Stranger(len) => self.switch.refuse_unknown(len),
+                NamedFrame::None(Received::Again) => {}
                 NamedFrame::None(_) => {
                     self.named_data_ready = false;
                     break;
@@ -410,8 +415,9 @@ impl EventLoop {
             Err(error) => return refuse(peer, &error),
         };
         // The port is complete before the client hears of it: its first frame may come at once.
-        if let Some(named) = &mut self.named_data {
-            named.admit(client.clone(), id);
+        let older = self.named_data.as_mut().and_then(|named| named.admit(client.clone(), id));
+        if let Some(older) = older {
+            self.close_port(older, now);
         }
         let replied = match version {
             Version::V0 => Ok(()),
@@ -497,19 +503,23 @@ impl EventLoop {
         let stdin = io::stdin();
         let mut line = [0; 1024];
         for _ in 0..TERMINAL_READS {
+            if !self.typed {
+                return;
+            }
             let mut asked = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
             if !matches!(nix::poll::poll(&mut asked, PollTimeout::ZERO), Ok(1)) {
+                self.typed = false;
                 return;
             }
             match nix::unistd::read(&stdin, &mut line) {
                 Ok(0) => {
-                    self.ended = Some(Ended::AtTerminal);
-                    return;
+                    self.ended.get_or_insert(Ended::AtTerminal);
                 }
-                Ok(_) => {}
+                Ok(_) => continue,
                 // EIO: we are in the background, and the terminal is somebody else's to read.
-                Err(_) => return,
+                Err(_) => {}
             }
+            self.typed = false;
         }
     }
 }

@@ -30,8 +30,8 @@ pub struct NamedDataSocket {
 pub enum NamedFrame {
     /// From a client that has a port; this many bytes.
     From(PortId, usize),
-    /// From anybody else.
-    Stranger,
+    /// From anybody else; this many bytes.
+    Stranger(usize),
     /// None, for now or for good: see [`Received`].
     None(Received),
 }
@@ -48,9 +48,11 @@ impl NamedDataSocket {
     }
 
     /// Frames from `client` are those of `port` from now on. A name that is used anew belongs to
-    /// the newer port: nothing else tells the two apart.
-    pub fn admit(&mut self, client: ClientAddr, port: PortId) {
-        self.ports.insert(client, port);
+    /// the newer port: nothing else tells the two apart. Returns the older one, which has to be
+    /// closed: its frames would go to the newer port's client.
+    #[must_use]
+    pub fn admit(&mut self, client: ClientAddr, port: PortId) -> Option<PortId> {
+        self.ports.insert(client, port)
     }
 
     /// Frames from the client of `port` are a stranger's from now on.
@@ -64,7 +66,7 @@ impl NamedDataSocket {
             Ok((len, sender)) => {
                 match ClientAddr::of_sender(&sender).and_then(|client| self.ports.get(&client)) {
                     Some(&port) => NamedFrame::From(port, len),
-                    None => NamedFrame::Stranger,
+                    None => NamedFrame::Stranger(len),
                 }
             }
             Err(error) => NamedFrame::None(Received::from_error(error)),

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::process::connect;
 use super::{DEADLINE, Mac, Switch, frame};
 
 /// The name of a guest's socket, without the NUL that starts it: four zeroes, the process id, the
@@ -81,9 +82,29 @@ impl Client {
     /// Gets a port as a kernel does.
     #[track_caller]
     pub fn new(switch: &Switch, mac: Mac) -> Client {
+        let (addr, data) = Client::socket();
+        Client::register(switch, mac, data, &Request::v3(&addr))
+    }
+
+    /// Gets a port as a kernel does, from whoever serves the socket `control`.
+    #[track_caller]
+    pub fn dial(control: &Path, mac: Mac) -> Client {
+        let (addr, data) = Client::socket();
+        Client::ask(connect(control), mac, data, &Request::v3(&addr))
+    }
+
+    /// Gets a port for a socket at `path`.
+    #[track_caller]
+    pub fn at_path(switch: &Switch, mac: Mac, path: &Path) -> Client {
+        let data = UnixDatagram::bind(path).unwrap();
+        Client::register(switch, mac, data, &Request::v3(&path_sockaddr(path)))
+    }
+
+    /// A data socket as a kernel makes it, and its address for a request.
+    pub fn socket() -> ([u8; 110], UnixDatagram) {
         let name = abstract_name();
         let data = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name).unwrap()).unwrap();
-        Client::register(switch, mac, data, &Request::v3(&abstract_sockaddr(&name)))
+        (abstract_sockaddr(&name), data)
     }
 
     /// `count` guests; guest n has the address `mac(n)`, from 1 on.
@@ -95,7 +116,11 @@ impl Client {
     /// Sends `request` for the socket `data` and takes the reply.
     #[track_caller]
     pub fn register(switch: &Switch, mac: Mac, data: UnixDatagram, request: &[u8]) -> Client {
-        let mut control = switch.connect();
+        Client::ask(switch.connect(), mac, data, request)
+    }
+
+    #[track_caller]
+    fn ask(mut control: UnixStream, mac: Mac, data: UnixDatagram, request: &[u8]) -> Client {
         control.write_all(request).expect("the switch takes the request");
         let switch = read_reply(&mut control);
         Client { mac, data, control, switch }
@@ -139,6 +164,18 @@ impl Client {
         assert_eq!(other.receive(), sent);
     }
 
+    /// Lets each of `guests` send a broadcast, and the others take it, so that the switch knows all.
+    #[track_caller]
+    pub fn introduce(guests: &[Client]) {
+        for (place, guest) in guests.iter().enumerate() {
+            let hello = frame(super::BROADCAST, guest.mac, 60);
+            guest.send(&hello);
+            for (_, other) in guests.iter().enumerate().filter(|&(other, _)| other != place) {
+                assert_eq!(other.receive(), hello);
+            }
+        }
+    }
+
     /// Throws away what has come.
     pub fn drain(&self) {
         let mut buffer = [0; 16];
@@ -154,6 +191,16 @@ impl Client {
         let mut byte = [0];
         matches!(self.control.read(&mut byte), Ok(0)) && Instant::now() < deadline
     }
+}
+
+/// Sends `request` and panics unless the switch answers by hanging up.
+#[track_caller]
+pub fn expect_no_port(switch: &Switch, request: &[u8]) {
+    let mut control = switch.connect();
+    control.write_all(request).expect("the switch takes the request");
+    let mut reply = Vec::new();
+    control.read_to_end(&mut reply).expect("the switch hangs up");
+    assert_eq!(reply, [], "a reply to a request that cannot be served");
 }
 
 /// Reads a reply: 110 bytes, and not one more, of a `sockaddr_un`.

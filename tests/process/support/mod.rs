@@ -2,12 +2,20 @@
 //! the protocol as a guest's kernel does.
 
 mod client;
+mod daemon;
 mod frames;
 mod process;
+mod run;
+mod terminal;
 
-pub use client::{Client, Request, abstract_name, abstract_sockaddr, path_sockaddr};
+pub use client::{
+    Client, Request, abstract_name, abstract_sockaddr, expect_no_port, path_sockaddr, read_reply,
+};
+pub use daemon::Background;
 pub use frames::{BROADCAST, Mac, frame, mac, udp_frame};
 pub use process::{Switch, SwitchBuilder, binary, wait_for};
+pub use run::{Finished, finish, run};
+pub use terminal::Terminal;
 
 use std::time::Duration;
 
