@@ -3,10 +3,14 @@
 
 mod client;
 mod frames;
+mod good_pair;
+mod kernel;
 mod process;
 
 pub use client::{Client, Request, abstract_name, abstract_sockaddr, path_sockaddr};
 pub use frames::{BROADCAST, Mac, frame, mac, udp_frame};
+pub use good_pair::{GoodPair, Noise};
+pub use kernel::{as_user, at_queue_lengths, let_all_users_in};
 pub use process::{Switch, SwitchBuilder, binary, wait_for};
 
 use std::time::Duration;
