@@ -4,6 +4,8 @@
 mod client;
 mod daemon;
 mod frames;
+mod good_pair;
+mod kernel;
 mod process;
 mod run;
 mod terminal;
@@ -13,6 +15,8 @@ pub use client::{
 };
 pub use daemon::Background;
 pub use frames::{BROADCAST, Mac, frame, mac, udp_frame};
+pub use good_pair::{GoodPair, Noise};
+pub use kernel::{as_user, at_queue_lengths, let_all_users_in};
 pub use process::{Switch, SwitchBuilder, binary, wait_for};
 pub use run::{Finished, finish, run};
 pub use terminal::Terminal;
