@@ -9,7 +9,7 @@ use std::process::Command;
 
 use crate::support::{
     BROADCAST, Client, Mac, Request, Switch, abstract_name, abstract_sockaddr, binary, frame, mac,
-    path_sockaddr, read_reply,
+    path_sockaddr, read_reply, uninterrupted,
 };
 
 /// A port asked for in the name of a socket that does not exist yet.
@@ -170,7 +170,7 @@ fn the_reply_is_an_address_of_110_bytes_that_frames_come_from_too() {
     assert_eq!(guests[1].switch.as_abstract_name().unwrap().len(), 107);
     guests[0].send(&frame(mac(2), mac(1), 60));
     let mut buffer = [0; 100];
-    let (len, from) = guests[1].data.recv_from(&mut buffer).unwrap();
+    let (len, from) = uninterrupted(|| guests[1].data.recv_from(&mut buffer)).unwrap();
     assert_eq!(len, 60);
     assert_eq!(from.as_abstract_name(), guests[1].switch.as_abstract_name());
 }

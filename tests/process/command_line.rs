@@ -195,8 +195,11 @@ fn either_spelling_makes_it_a_hub() {
 #[test]
 fn an_uplink_that_cannot_be_is_said_in_either_spelling_and_the_switch_goes_on() {
     // Nobody may attach to the loopback interface, not even root.
-    for line in ["-tap lo", "--tap lo", "--tap=lo", "-tap nonsense -tap lo"] {
-        let switch = SwitchBuilder::default().args(line).start();
+    let spellings: [&[&str]; 4] =
+        [&["-tap", "lo"], &["--tap", "lo"], &["--tap=lo"], &["-tap", "nonsense", "-tap", "lo"]];
+    for words in spellings {
+        let builder = SwitchBuilder::default();
+        let switch = words.iter().fold(builder, |builder, &word| builder.arg(word)).start();
         let said = switch.wait_for_log("no uplink, going on without it");
         assert!(said.starts_with("uml_switch: ") && !said.contains("nonsense"), "{said}");
         let guests = Client::several(&switch, 2);

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::{
     BROADCAST, Client, DEADLINE, Mac, Request, SILENCE, Switch, binary, expect_no_port, frame, mac,
-    path_sockaddr, run, wait_for,
+    path_sockaddr, run, uninterrupted, wait_for,
 };
 
 /// A switch with both sockets in its directory.
@@ -43,7 +43,8 @@ fn v0_guest(switch: &Switch, mac: Mac) -> Client {
 #[track_caller]
 fn expect_no_word(control: &mut UnixStream) {
     control.set_read_timeout(Some(SILENCE)).unwrap();
-    let error = control.read(&mut [0; 128]).expect_err("neither a reply nor the end");
+    let read = uninterrupted(|| control.read(&mut [0; 128]));
+    let error = read.expect_err("neither a reply nor the end");
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
 }
 
@@ -93,7 +94,7 @@ fn frames_come_from_the_named_data_socket() {
     Client::introduce(&guests);
     for (from, to) in [(0, 1), (1, 0)] {
         guests[from].send(&frame(guests[to].mac, guests[from].mac, 60));
-        let (len, sender) = guests[to].data.recv_from(&mut [0; 100]).unwrap();
+        let (len, sender) = uninterrupted(|| guests[to].data.recv_from(&mut [0; 100])).unwrap();
         assert_eq!(len, 60);
         assert_eq!(sender.as_pathname(), Some(data_path(&switch).as_path()));
     }

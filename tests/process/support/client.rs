@@ -1,7 +1,7 @@
 //! A client of the `daemon` transport, byte for byte as a guest's kernel is one: an abstract name of
 //! 108 bytes with rubbish in it, a request of 124 bytes, and `sendto` the 110 bytes of the reply.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
@@ -130,7 +130,8 @@ impl Client {
     #[track_caller]
     pub fn send(&self, bytes: &[u8]) {
         self.data.set_write_timeout(Some(DEADLINE)).unwrap();
-        self.data.send_to_addr(bytes, &self.switch).expect("the switch takes a frame");
+        let sent = uninterrupted(|| self.data.send_to_addr(bytes, &self.switch));
+        sent.expect("the switch takes a frame");
     }
 
     /// The next frame. Panics if none comes.
@@ -143,7 +144,7 @@ impl Client {
     pub fn receive_within(&self, time: Duration) -> Option<Vec<u8>> {
         let mut buffer = vec![0; 1 << 17];
         self.data.set_read_timeout(Some(time.max(Duration::from_millis(1)))).unwrap();
-        let len = self.data.recv(&mut buffer).ok()?;
+        let len = uninterrupted(|| self.data.recv(&mut buffer)).ok()?;
         buffer.truncate(len);
         Some(buffer)
     }
@@ -189,7 +190,19 @@ impl Client {
         let deadline = Instant::now() + DEADLINE;
         self.control.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut byte = [0];
-        matches!(self.control.read(&mut byte), Ok(0)) && Instant::now() < deadline
+        let read = uninterrupted(|| self.control.read(&mut byte));
+        matches!(read, Ok(0)) && Instant::now() < deadline
+    }
+}
+
+/// A call with a timeout is interrupted when the machine stops the process and lets it go on, even
+/// if nobody handles a signal (signal(7)).
+pub fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }
 
@@ -210,7 +223,7 @@ pub fn read_reply(control: &mut UnixStream) -> SocketAddr {
     control.set_read_timeout(Some(DEADLINE)).unwrap();
     let mut len = 0;
     while len < 110 {
-        match control.read(&mut reply[len..]).expect("a reply") {
+        match uninterrupted(|| control.read(&mut reply[len..])).expect("a reply") {
             0 => panic!("the switch hung up after {len} bytes"),
             more => len += more,
         }

@@ -12,6 +12,7 @@ mod terminal;
 
 pub use client::{
     Client, Request, abstract_name, abstract_sockaddr, expect_no_port, path_sockaddr, read_reply,
+    uninterrupted,
 };
 pub use daemon::Background;
 pub use frames::{BROADCAST, Mac, frame, mac, udp_frame};
