@@ -411,7 +411,7 @@ impl EventLoop {
         };
         // The port is complete before the client hears of it: its first frame may come at once.
         if let Some(named) = &mut self.named_data {
-            named.admit(client.clone(), id);
+            named.admit(client.clone(), id, peer.uid);
         }
         let replied = match version {
             Version::V0 => Ok(()),
