@@ -415,7 +415,8 @@ impl EventLoop {
             Err(error) => return refuse(peer, &error),
         };
         // The port is complete before the client hears of it: its first frame may come at once.
-        let older = self.named_data.as_mut().and_then(|named| named.admit(client.clone(), id));
+        let older =
+            self.named_data.as_mut().and_then(|named| named.admit(client.clone(), id, peer.uid));
         if let Some(older) = older {
             self.close_port(older, now);
         }

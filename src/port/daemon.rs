@@ -68,8 +68,10 @@ enum Link {
     /// Frames go out. `checked` if all that can ever be received is from the client, because the
     /// socket was connected before it had a name.
     Up { checked: bool, _claim: Claim },
-    /// The client's socket has closed, or was not the client's to name.
+    /// The client's socket has closed.
     Lost,
+    /// Somebody else is bound to the client's address.
+    NotYours,
 }
 
 impl DaemonPort {
@@ -103,11 +105,18 @@ impl DaemonPort {
 
     fn receive_checked(&mut self, buffer: &mut [u8]) -> Received {
         match self.socket.recv_from(buffer) {
-            Ok((len, sender)) if self.recipient.client.is(&sender) => {
-                self.try_connect();
-                Received::Frame(len)
+            Ok((len, sender)) => {
+                let named = self.recipient.client.is(&sender);
+                if named {
+                    self.try_connect();
+                }
+                // A name is no proof: whoever has taken it may not be who was let in.
+                if named && !matches!(self.link, Link::NotYours) {
+                    Received::Frame(len)
+                } else {
+                    Received::Stranger(len)
+                }
             }
-            Ok((len, _)) => Received::Stranger(len),
             Err(error) => Received::from_error(error),
         }
     }
@@ -116,7 +125,7 @@ impl DaemonPort {
         if matches!(self.link, Link::Waiting) {
             match self.recipient.connect(&self.socket) {
                 Ok(claim) => self.link = Link::Up { checked: false, _claim: claim },
-                Err(Unconnected::NotYours(_)) => self.link = Link::Lost,
+                Err(Unconnected::NotYours(_)) => self.link = Link::NotYours,
                 Err(Unconnected::Io(_)) => {}
             }
         }
