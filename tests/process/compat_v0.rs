@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::{
     BROADCAST, Client, DEADLINE, Mac, Request, SILENCE, Switch, binary, expect_no_port, frame, mac,
-    path_sockaddr, run, uninterrupted, wait_for,
+    path_sockaddr, run, uninterrupted,
 };
 
 /// A switch with both sockets in its directory.
@@ -28,14 +28,15 @@ fn data_path(switch: &Switch) -> PathBuf {
     switch.dir.path().join("data")
 }
 
-/// A guest that speaks version 0. Nothing tells it when it has its port, so the log does.
+/// A guest that speaks version 0 and is to have port `number`. Nothing tells it when it has its
+/// port, so the log does.
 #[track_caller]
-fn v0_guest(switch: &Switch, mac: Mac) -> Client {
+fn v0_guest(switch: &Switch, number: u32) -> Client {
+    let mac = mac(number);
     let (addr, data) = Client::socket();
-    let opened = switch.log().matches("port opened").count();
     let mut control = switch.connect();
     control.write_all(&Request::v0(mac, &addr)).unwrap();
-    wait_for("the port", || (switch.log().matches("port opened").count() > opened).then_some(()));
+    switch.wait_for_log(&format!("port opened port={number} "));
     let switch = SocketAddr::from_pathname(data_path(switch)).unwrap();
     Client { mac, data, control, switch }
 }
@@ -51,7 +52,7 @@ fn expect_no_word(control: &mut UnixStream) {
 #[test]
 fn version_0_gets_no_reply_and_its_port_works() {
     let switch = start();
-    let mut guests: Vec<Client> = (1..=3).map(|n| v0_guest(&switch, mac(n))).collect();
+    let mut guests: Vec<Client> = (1..=3).map(|n| v0_guest(&switch, n)).collect();
     Client::introduce(&guests);
     guests[0].reach(&guests[1]);
     guests[1].reach(&guests[2]);
@@ -72,7 +73,7 @@ fn later_versions_are_told_the_path_of_the_data_socket() {
     let v1 = Client::register(&switch, mac(1), data, &Request::v1(mac(1), &addr));
     let v3 = Client::new(&switch, mac(2));
     let at_path = Client::at_path(&switch, mac(3), &switch.dir.path().join("guest"));
-    let v0 = v0_guest(&switch, mac(4));
+    let v0 = v0_guest(&switch, 4);
     let guests = [v1, v3, at_path, v0];
     for guest in &guests {
         assert_eq!(guest.switch.as_pathname(), Some(data_path(&switch).as_path()));
@@ -90,7 +91,7 @@ fn later_versions_are_told_the_path_of_the_data_socket() {
 #[test]
 fn frames_come_from_the_named_data_socket() {
     let switch = start();
-    let guests = [v0_guest(&switch, mac(1)), Client::new(&switch, mac(2))];
+    let guests = [v0_guest(&switch, 1), Client::new(&switch, mac(2))];
     Client::introduce(&guests);
     for (from, to) in [(0, 1), (1, 0)] {
         guests[from].send(&frame(guests[to].mac, guests[from].mac, 60));
@@ -200,7 +201,7 @@ fn a_stale_data_socket_is_replaced() {
     let mut command = Command::new(binary());
     command.arg("-compat-v0").arg("-unix").arg(&control).arg(&data);
     let switch = Switch::spawn(dir, control, command);
-    Client::introduce(&[v0_guest(&switch, mac(1)), Client::new(&switch, mac(2))]);
+    Client::introduce(&[v0_guest(&switch, 1), Client::new(&switch, mac(2))]);
 }
 
 #[test]
@@ -215,8 +216,7 @@ fn the_switchs_own_data_socket_is_no_client() {
 #[test]
 fn a_guest_that_does_not_read_does_not_take_the_others_network() {
     let switch = start();
-    let guests =
-        [v0_guest(&switch, mac(1)), Client::new(&switch, mac(2)), Client::new(&switch, mac(3))];
+    let guests = [v0_guest(&switch, 1), Client::new(&switch, mac(2)), Client::new(&switch, mac(3))];
     Client::introduce(&guests);
     let [stopped, sender, receiver] = &guests;
     // Far more than any queue on its way holds.

@@ -113,7 +113,7 @@ fn nothing_is_said_for_a_frame() {
 
 #[test]
 fn guests_that_come_and_go_at_will_fill_no_disk() {
-    let switch = Switch::with("--log debug");
+    let mut switch = Switch::with("--log debug");
     let start = Instant::now();
     for n in 0..2000 {
         drop(Client::new(&switch, mac(n)));
@@ -124,6 +124,8 @@ fn guests_that_come_and_go_at_will_fill_no_disk() {
     }
     let good = Client::several(&switch, 2);
     Client::introduce(&good);
+    switch.signal(Signal::SIGTERM);
+    switch.wait();
     // Three kinds of message, 64 of each in 10 seconds, and what else is said once.
     let periods = start.elapsed().as_secs() as usize / 10 + 1;
     let lines = switch.log().lines().count();
