@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{
     BROADCAST, Client, GoodPair, Mac, Noise, Switch, at_queue_lengths, frame, wait_for,
+    with_shared_data_socket,
 };
 
 /// Frames that a port's queue holds.
@@ -27,7 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A switch, two good ports that mind their own business, and `count` others that know each other.
 fn scene(count: u32) -> (Switch, GoodPair, Vec<Client>) {
-    let switch = Switch::start();
+    scene_at(Switch::start(), count)
+}
+
+fn scene_at(switch: Switch, count: u32) -> (Switch, GoodPair, Vec<Client>) {
     let guests = Client::several(&switch, count);
     for (place, guest) in guests.iter().enumerate() {
         let hello = frame(BROADCAST, guest.mac, 60);
@@ -104,6 +108,19 @@ fn a_port_that_never_reads_costs_its_sender_nothing() {
         let stopped = guests.split_off(2);
         expect_undisturbed(&guests[0], &guests[1], &stopped, 10_000);
         drop(stopped);
+        pair.finish();
+        let totals = switch.stop();
+        totals.check_sums();
+        assert!(totals.get("tx_queue_full") > 0, "the stopped one's frames");
+    });
+}
+
+#[test]
+fn a_port_that_never_reads_does_not_take_the_shared_data_socket_from_others() {
+    at_queue_lengths(|_| {
+        let (switch, pair, mut guests) = scene_at(with_shared_data_socket(), 3);
+        let stopped = guests.split_off(2);
+        expect_undisturbed(&guests[0], &guests[1], &stopped, 5000);
         pair.finish();
         let totals = switch.stop();
         totals.check_sums();
