@@ -7,28 +7,15 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::path::Path;
-use std::process::Command;
 
 use crate::support::{
     BROADCAST, Client, GoodPair, Noise, Request, Switch, abstract_name, abstract_sockaddr, as_user,
-    binary, frame, let_all_users_in, mac, path_sockaddr, wait_for,
+    frame, let_all_users_in, mac, path_sockaddr, wait_for, with_shared_data_socket,
 };
 
 /// Two users that are nobody in particular.
 const VICTIM: u32 = 64_201;
 const ATTACKER: u32 = 64_202;
-
-/// A switch with these options, and a data socket in its own directory where they want one.
-fn start(options: &str) -> Switch {
-    let dir = tempfile::tempdir().unwrap();
-    let control = dir.path().join("ctl");
-    let mut command = Command::new(binary());
-    command.arg("--unix").arg(&control).args(options.split_whitespace());
-    if options == "-compat-v0" {
-        command.arg("--data").arg(dir.path().join("data"));
-    }
-    Switch::spawn(dir, control, command)
-}
 
 /// Asks for a port for the client at `addr`. `None` if the switch hangs up instead of replying.
 fn ask(control: &Path, addr: &[u8; 110]) -> Option<UnixStream> {
@@ -120,8 +107,8 @@ fn what_is_no_address_of_a_unix_socket_is_refused() {
 
 #[test]
 fn another_ports_client_cannot_be_named() {
-    for options in ["", "-compat-v0"] {
-        let switch = start(options);
+    for start in [Switch::start, with_shared_data_socket] {
+        let switch = start();
         let pair = GoodPair::start_amid(&switch, Noise::Floods);
         let path = switch.dir.path().join("guest");
         let name = abstract_name();
@@ -139,7 +126,7 @@ fn another_ports_client_cannot_be_named() {
             path_sockaddr(&detour),
         ];
         for addr in &theirs {
-            assert!(ask(&switch.control, addr).is_none(), "another port has it {options}");
+            assert!(ask(&switch.control, addr).is_none(), "another port has it");
         }
         let other = Client::new(&switch, mac(3));
         let sent = frame(BROADCAST, mac(3), 60);
@@ -192,8 +179,8 @@ fn another_users_socket_cannot_be_named() {
 
 #[test]
 fn the_switchs_own_sockets_cannot_be_named() {
-    for options in ["", "-compat-v0"] {
-        let switch = start(options);
+    for start in [Switch::start, with_shared_data_socket] {
+        let switch = start();
         let pair = GoodPair::start_amid(&switch, Noise::Floods);
         let guests = Client::several(&switch, 2);
         let mut own = vec![sockaddr_of(&guests[0].switch), sockaddr_of(&guests[1].switch)];
@@ -207,7 +194,7 @@ fn the_switchs_own_sockets_cannot_be_named() {
             own.push(path_sockaddr(&link));
         }
         for addr in &own {
-            assert!(ask(&switch.control, addr).is_none(), "it is the switch's own {options}");
+            assert!(ask(&switch.control, addr).is_none(), "it is the switch's own");
         }
         // A stream socket takes no frames: a port without a receiver, as with any other rubbish.
         let useless = ask(&switch.control, &path_sockaddr(&switch.control));
@@ -223,13 +210,13 @@ fn the_switchs_own_sockets_cannot_be_named() {
         let totals = switch.stop();
         totals.check_sums();
         // The pair's first frame and the broadcast: nothing went round.
-        assert_eq!(totals.get("rx_flooded"), 2, "{options}");
+        assert_eq!(totals.get("rx_flooded"), 2);
     }
 }
 
 #[test]
 fn a_client_of_the_shared_data_socket_cannot_be_displaced_by_another_user() {
-    let switch = start("-compat-v0");
+    let switch = with_shared_data_socket();
     let_all_users_in(&switch);
     let pair = GoodPair::start_amid(&switch, Noise::Floods);
     // As libvdeplug does it: connected to the switch, and its path gone.

@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{BROADCAST, Client, Mac, Switch, at_queue_lengths, frame, wait_for};
+use crate::support::{
+    BROADCAST, Client, GoodPair, Mac, Noise, Switch, at_queue_lengths, frame, wait_for,
+    with_shared_data_socket,
+};
 
 /// Frames that a port's queue holds.
 const QUEUE: u64 = 512;
@@ -23,9 +26,13 @@ const GIVEN_UP_AFTER: Duration = Duration::from_millis(10);
 /// How long a test may take in all.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Ports that know each other.
-fn guests(switch: &Switch, count: u32) -> Vec<Client> {
-    let guests = Client::several(switch, count);
+/// A switch, two good ports that mind their own business, and `count` others that know each other.
+fn scene(count: u32) -> (Switch, GoodPair, Vec<Client>) {
+    scene_at(Switch::start(), count)
+}
+
+fn scene_at(switch: Switch, count: u32) -> (Switch, GoodPair, Vec<Client>) {
+    let guests = Client::several(&switch, count);
     for (place, guest) in guests.iter().enumerate() {
         let hello = frame(BROADCAST, guest.mac, 60);
         guest.send(&hello);
@@ -33,7 +40,12 @@ fn guests(switch: &Switch, count: u32) -> Vec<Client> {
             assert_eq!(other.receive(), hello);
         }
     }
-    guests
+    let pair = GoodPair::start_amid(&switch, Noise::Floods);
+    for guest in &guests {
+        // The pair's first frame, before the switch knew where to send it.
+        guest.receive();
+    }
+    (switch, pair, guests)
 }
 
 /// Frame `n` of a flow.
@@ -92,11 +104,24 @@ fn expect_undisturbed(sender: &Client, reader: &Client, stopped: &[Client], coun
 #[test]
 fn a_port_that_never_reads_costs_its_sender_nothing() {
     at_queue_lengths(|_| {
-        let switch = Switch::start();
-        let mut guests = guests(&switch, 3);
+        let (switch, pair, mut guests) = scene(3);
         let stopped = guests.split_off(2);
         expect_undisturbed(&guests[0], &guests[1], &stopped, 10_000);
         drop(stopped);
+        pair.finish();
+        let totals = switch.stop();
+        totals.check_sums();
+        assert!(totals.get("tx_queue_full") > 0, "the stopped one's frames");
+    });
+}
+
+#[test]
+fn a_port_that_never_reads_does_not_take_the_shared_data_socket_from_others() {
+    at_queue_lengths(|_| {
+        let (switch, pair, mut guests) = scene_at(with_shared_data_socket(), 3);
+        let stopped = guests.split_off(2);
+        expect_undisturbed(&guests[0], &guests[1], &stopped, 5000);
+        pair.finish();
         let totals = switch.stop();
         totals.check_sums();
         assert!(totals.get("tx_queue_full") > 0, "the stopped one's frames");
@@ -106,10 +131,10 @@ fn a_port_that_never_reads_costs_its_sender_nothing() {
 #[test]
 fn twenty_ports_that_never_read_cost_their_sender_nothing() {
     at_queue_lengths(|_| {
-        let switch = Switch::start();
-        let mut guests = guests(&switch, 22);
+        let (switch, pair, mut guests) = scene(22);
         let stopped = guests.split_off(2);
         expect_undisturbed(&guests[0], &guests[1], &stopped, 15_000);
+        pair.finish();
         let totals = switch.stop();
         totals.check_sums();
         assert_eq!(totals.get("queued"), 20 * QUEUE, "each has its own queue");
@@ -120,8 +145,7 @@ fn twenty_ports_that_never_read_cost_their_sender_nothing() {
 fn a_flood_reaches_who_reads_past_twenty_who_do_not() {
     at_queue_lengths(|_| {
         const FRAMES: u64 = 3000;
-        let switch = Switch::start();
-        let guests = guests(&switch, 22);
+        let (switch, pair, guests) = scene(22);
         let (sender, reader) = (&guests[0], &guests[1]);
         let received = AtomicU64::new(0);
         thread::scope(|scope| {
@@ -133,6 +157,7 @@ fn a_flood_reaches_who_reads_past_twenty_who_do_not() {
         });
         // A reply finds its way as well.
         reader.reach(sender);
+        pair.finish();
         switch.stop().check_sums();
     });
 }
@@ -141,8 +166,7 @@ fn a_flood_reaches_who_reads_past_twenty_who_do_not() {
 fn a_port_that_wakes_finds_what_its_queue_held_in_order() {
     at_queue_lengths(|length| {
         const FRAMES: u64 = 3000;
-        let switch = Switch::start();
-        let guests = guests(&switch, 3);
+        let (switch, pair, guests) = scene(3);
         let (sender, sleeper, other) = (&guests[0], &guests[1], &guests[2]);
         for n in 0..FRAMES {
             sender.send(&numbered(sleeper.mac, sender.mac, n, 60));
@@ -164,6 +188,7 @@ fn a_port_that_wakes_finds_what_its_queue_held_in_order() {
             sender.reach(sleeper);
             sleeper.reach(other);
         }
+        pair.finish();
         let totals = switch.stop();
         totals.check_sums();
         assert_eq!(totals.get("tx_queue_full"), FRAMES - QUEUE - in_kernel);
@@ -174,8 +199,7 @@ fn a_port_that_wakes_finds_what_its_queue_held_in_order() {
 fn a_crawling_reader_costs_the_fast_one_beside_it_nothing() {
     at_queue_lengths(|_| {
         const FRAMES: u64 = 10_000;
-        let switch = Switch::start();
-        let guests = guests(&switch, 3);
+        let (switch, pair, guests) = scene(3);
         let (sender, fast, crawling) = (&guests[0], &guests[1], &guests[2]);
         let received = AtomicU64::new(0);
         let done = AtomicBool::new(false);
@@ -200,6 +224,7 @@ fn a_crawling_reader_costs_the_fast_one_beside_it_nothing() {
                 sender.send(&numbered(fast.mac, sender.mac, n, 1514));
             }
         });
+        pair.finish();
         switch.stop().check_sums();
     });
 }
@@ -208,8 +233,7 @@ fn a_crawling_reader_costs_the_fast_one_beside_it_nothing() {
 fn a_sender_that_waits_loses_nothing_to_a_reader_at_its_own_pace() {
     at_queue_lengths(|_| {
         const FRAMES: u64 = 20_000;
-        let switch = Switch::start();
-        let guests = guests(&switch, 2);
+        let (switch, pair, guests) = scene(2);
         let (sender, reader) = (&guests[0], &guests[1]);
         let (received, slowest) = thread::scope(|scope| {
             let reading = scope.spawn(|| read_to_the_last(reader, sender.mac, FRAMES));
@@ -219,6 +243,7 @@ fn a_sender_that_waits_loses_nothing_to_a_reader_at_its_own_pace() {
             // However full the queue is, what comes last is not what it drops.
             reading.join().unwrap()
         });
+        pair.finish();
         let totals = switch.stop();
         totals.check_sums();
         let lost = FRAMES - received;
@@ -251,8 +276,7 @@ fn read_to_the_last(client: &Client, from: Mac, count: u64) -> (u64, Duration) {
 fn a_small_flow_loses_nothing_beside_bulk_to_the_same_reader() {
     at_queue_lengths(|_| {
         const FRAMES: u64 = 300;
-        let switch = Switch::start();
-        let guests = guests(&switch, 3);
+        let (switch, pair, guests) = scene(3);
         let (bulk, small, reader) = (&guests[0], &guests[1], &guests[2]);
         let received = AtomicU64::new(0);
         let done = AtomicBool::new(false);
@@ -292,6 +316,7 @@ fn a_small_flow_loses_nothing_beside_bulk_to_the_same_reader() {
                 small.send(&numbered(reader.mac, small.mac, n, 100));
             }
         });
+        pair.finish();
         switch.stop().check_sums();
     });
 }
@@ -300,8 +325,7 @@ fn a_small_flow_loses_nothing_beside_bulk_to_the_same_reader() {
 fn a_full_queue_drops_of_many_tiny_frames_not_of_few_long_ones() {
     at_queue_lengths(|_| {
         const FEW: u64 = 40;
-        let switch = Switch::start();
-        let guests = guests(&switch, 4);
+        let (switch, pair, guests) = scene(4);
         let [flooder, good, sleeper, other] = [&guests[0], &guests[1], &guests[2], &guests[3]];
         let tiny = frame(sleeper.mac, flooder.mac, 14);
         let flood = || {
@@ -322,6 +346,7 @@ fn a_full_queue_drops_of_many_tiny_frames_not_of_few_long_ones() {
             }
         }
         assert_eq!(next, FEW, "all of the few");
+        pair.finish();
         switch.stop().check_sums();
     });
 }

@@ -2,6 +2,7 @@
 //! the protocol as a guest's kernel does.
 
 mod client;
+mod compat;
 mod daemon;
 mod frames;
 mod good_pair;
@@ -14,6 +15,7 @@ pub use client::{
     Client, Request, abstract_name, abstract_sockaddr, expect_no_port, path_sockaddr, read_reply,
     uninterrupted,
 };
+pub use compat::with_shared_data_socket;
 pub use daemon::Background;
 pub use frames::{BROADCAST, Mac, frame, mac, udp_frame};
 pub use good_pair::{GoodPair, Noise};
