@@ -202,6 +202,16 @@ impl EgressQueue {
             self.flows[at].source = source;
             return at;
         }
+        // Flows that were emptied by pushing out stay in line until their turn, which a receiver that
+        // takes nothing never gives them. Each busy flow has a frame, so past the bound one is empty;
+        // its place is taken, or ports that come and go would leave a flow each behind.
+        if self.flows.len() > self.limits.frames
+            && let Some(at) = self.flows.iter().position(|flow| flow.frames.is_empty())
+        {
+            self.flows[at].source = source;
+            self.flows[at].deficit = QUANTUM;
+            return at;
+        }
         self.flows.push(Flow {
             source,
             frames: VecDeque::new(),
@@ -349,6 +359,19 @@ mod tests {
         assert_eq!(b.push(1, &[0; 4001]), 1);
         assert!(b.queue.is_empty());
         assert_eq!(b.pop(), None);
+    }
+
+    #[test]
+    fn sources_that_come_and_go_leave_nothing_behind() {
+        let mut b = Bench::new(LIMITS);
+        for source in 0..10_000 {
+            b.push(source, &[1; 60]);
+            b.queue.park(port(source));
+        }
+        assert_eq!(b.queue.len(), LIMITS.frames);
+        assert!(b.queue.flows.len() <= LIMITS.frames + 1, "{} flows", b.queue.flows.len());
+        while b.pop().is_some() {}
+        assert_eq!((b.queue.parked(), b.queue.busy, b.queue.bytes), (0, 0, 0));
     }
 
     #[test]
