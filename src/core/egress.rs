@@ -22,10 +22,20 @@ pub struct EgressLimits {
     pub frames: usize,
     /// Bytes that may wait.
     pub bytes: usize,
-    /// Queued frames from which on a source that fills the queue is held.
+    /// Queued frames from which on a source that fills the queue is held; long frames count as
+    /// several, see [`EgressLimits::weight`].
     pub park_at: usize,
-    /// Queued frames at which held sources are released.
+    /// Queued frames at which held sources are released, counted likewise.
     pub release_at: usize,
+}
+
+impl EgressLimits {
+    /// As how many frames `len` bytes of one frame count: one up to an even share of the queue's
+    /// bytes, 1536 by default. The bytes of a queue of longer frames are used up before a mark that
+    /// only counts them is reached, and nobody would ever be held for it.
+    pub fn weight(&self, len: usize) -> usize {
+        (len * self.frames).div_ceil(self.bytes.max(1)).max(1)
+    }
 }
 
 /// What was settled with prototypes against the C switch, at `max_dgram_qlen` 10 and 512.
@@ -50,6 +60,8 @@ pub struct EgressQueue {
     busy: usize,
     frames: usize,
     bytes: usize,
+    /// What all frames count against the marks.
+    weight: usize,
     parked: usize,
 }
 
@@ -58,6 +70,8 @@ struct Flow {
     source: PortId,
     frames: VecDeque<Vec<u8>>,
     bytes: usize,
+    /// What its frames count against the marks.
+    weight: usize,
     /// Bytes that it may still send this round.
     deficit: isize,
     in_line: bool,
@@ -77,6 +91,7 @@ impl EgressQueue {
             busy: 0,
             frames: 0,
             bytes: 0,
+            weight: 0,
             parked: 0,
         }
     }
@@ -106,6 +121,7 @@ impl EgressQueue {
         released: &mut Vec<PortId>,
     ) -> u64 {
         let at = self.flow_of(source);
+        let weight = self.limits.weight(frame.len());
         let flow = &mut self.flows[at];
         if flow.frames.is_empty() {
             self.busy += 1;
@@ -117,8 +133,10 @@ impl EgressQueue {
         }
         flow.frames.push_back(pool.copy_of(frame));
         flow.bytes += frame.len();
+        flow.weight += weight;
         self.frames += 1;
         self.bytes += frame.len();
+        self.weight += weight;
         let mut pushed_out = 0;
         while self.frames > self.limits.frames || self.bytes > self.limits.bytes {
             // Measured by what has run out, or many tiny frames would push out a few long ones.
@@ -146,7 +164,7 @@ impl EgressQueue {
         if let Some(at) = self.next_flow() {
             let taken = self.take_from(at, pool, released);
             self.flows[at].deficit -= taken as isize;
-            if self.frames <= self.limits.release_at {
+            if self.weight <= self.limits.release_at {
                 self.release_all(released);
             }
         }
@@ -157,7 +175,7 @@ impl EgressQueue {
     /// that others have filled is not held. Returns true if the source was not held before and now
     /// is.
     pub fn park(&mut self, source: PortId) -> bool {
-        if self.frames < self.limits.park_at {
+        if self.weight < self.limits.park_at {
             return false;
         }
         let share = self.limits.park_at.div_ceil(self.busy.max(1));
@@ -165,7 +183,7 @@ impl EgressQueue {
         else {
             return false;
         };
-        if flow.parked || flow.frames.len() < share {
+        if flow.parked || flow.weight < share {
             return false;
         }
         flow.parked = true;
@@ -206,10 +224,21 @@ impl EgressQueue {
             self.flows[at].source = source;
             return at;
         }
+        // Flows that were emptied by pushing out stay in line until their turn, which a receiver that
+        // takes nothing never gives them. Each busy flow has a frame, so past the bound one is empty;
+        // its place is taken, or ports that come and go would leave a flow each behind.
+        if self.flows.len() > self.limits.frames
+            && let Some(at) = self.flows.iter().position(|flow| flow.frames.is_empty())
+        {
+            self.flows[at].source = source;
+            self.flows[at].deficit = QUANTUM;
+            return at;
+        }
         self.flows.push(Flow {
             source,
             frames: VecDeque::new(),
             bytes: 0,
+            weight: 0,
             deficit: 0,
             in_line: false,
             parked: false,
@@ -251,11 +280,14 @@ impl EgressQueue {
         let Some(frame) = flow.frames.pop_front() else { return 0 };
         let len = frame.len();
         pool.give_back(frame);
+        let weight = self.limits.weight(len);
         flow.bytes -= len;
+        flow.weight -= weight;
         self.frames -= 1;
         self.bytes -= len;
+        self.weight -= weight;
         let share = self.limits.release_at / self.busy.max(1);
-        if flow.parked && flow.frames.len() <= share {
+        if flow.parked && flow.weight <= share {
             flow.parked = false;
             self.parked -= 1;
             released.push(flow.source);
@@ -367,6 +399,19 @@ mod tests {
     }
 
     #[test]
+    fn sources_that_come_and_go_leave_nothing_behind() {
+        let mut b = Bench::new(LIMITS);
+        for source in 0..10_000 {
+            b.push(source, &[1; 60]);
+            b.queue.park(port(source));
+        }
+        assert_eq!(b.queue.len(), LIMITS.frames);
+        assert!(b.queue.flows.len() <= LIMITS.frames + 1, "{} flows", b.queue.flows.len());
+        while b.pop().is_some() {}
+        assert_eq!((b.queue.parked(), b.queue.busy, b.queue.bytes), (0, 0, 0));
+    }
+
+    #[test]
     fn only_the_source_that_fills_the_queue_is_held() {
         let mut b = Bench::new(LIMITS);
         b.push(2, &[2; 60]);
@@ -381,6 +426,21 @@ mod tests {
         }
         assert_eq!(b.released, [port(1)]);
         assert!(b.queue.len() >= 2 && b.queue.len() <= 4, "{} left", b.queue.len());
+    }
+
+    #[test]
+    fn a_source_of_long_frames_is_held_before_any_is_lost() {
+        for len in [60, 1514, 1537, 6200, 9018, 65_549] {
+            let mut b = Bench::new(EgressLimits::default());
+            while !b.queue.park(port(1)) {
+                assert_eq!(b.push(1, &vec![1; len]), 0, "{len} bytes");
+            }
+            let filled = b.queue.bytes;
+            while b.released.is_empty() {
+                b.pop().unwrap();
+            }
+            assert!(b.queue.bytes <= filled / 2, "{len} bytes");
+        }
     }
 
     #[test]
@@ -440,6 +500,7 @@ mod tests {
             }
             prop_assert_eq!(sent, delivered + dropped);
             prop_assert_eq!((b.queue.parked(), b.queue.busy, b.queue.bytes), (0, 0, 0));
+            prop_assert_eq!(b.queue.weight, 0);
         }
     }
 }

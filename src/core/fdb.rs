@@ -125,8 +125,7 @@ impl Fdb {
             return;
         }
         if self.next_sweep.is_none_or(|due| now >= due) {
-            self.next_sweep = Some(now + MAX_REFRESH);
-            self.sweep(now);
+            self.next_sweep = self.sweep(now).then(|| now + MAX_REFRESH);
             if self.index.len() < self.capacity {
                 return;
             }
@@ -143,16 +142,23 @@ impl Fdb {
         }
     }
 
-    /// Forgets all that has aged out. Costs one look at each port beside what it forgets.
-    fn sweep(&mut self, now: Instant) {
+    /// Forgets what has aged out, up to [`MAX_SWEPT`] stations: it is one frame that waits for this.
+    /// Returns true if that was all. Costs one look at each port beside what it forgets.
+    fn sweep(&mut self, now: Instant) -> bool {
+        let mut left = MAX_SWEPT;
         let ports: Vec<PortId> = self.by_port.keys().copied().collect();
         for port in ports {
             while let Some((&station, ())) = self.by_port.get(&port).and_then(|s| s.peek_lru())
                 && self.port_of(station, now).is_none()
             {
+                if left == 0 {
+                    return false;
+                }
+                left -= 1;
                 self.forget(station);
             }
         }
+        true
     }
 
     /// Changes the stations of `port` and keeps `loads` true to them.
@@ -179,6 +185,9 @@ impl Fdb {
 
 /// The longest time for which a station's age may lag behind, and the shortest between two sweeps.
 const MAX_REFRESH: Duration = Duration::from_secs(1);
+
+/// Stations that one sweep forgets at most, a few tens of microseconds.
+const MAX_SWEPT: usize = 128;
 
 #[cfg(test)]
 mod tests {
@@ -284,6 +293,23 @@ mod tests {
         for n in 2..6 {
             assert_eq!(fdb.port_of(mac(n), later), Some(port(2)), "station {n}");
         }
+    }
+
+    #[test]
+    fn one_frame_never_waits_for_a_whole_table_to_age_out() {
+        let start = Instant::now();
+        let mut fdb = Fdb::new(1000, AGEING);
+        for n in 0..1000 {
+            fdb.learn(mac(n), port(1), start);
+        }
+        let later = start + AGEING;
+        fdb.learn(mac(5000), port(2), later);
+        assert_eq!(fdb.len(), 1000 - MAX_SWEPT + 1);
+        // The rest goes before anything alive all the same, and without waiting for a time.
+        for n in 5001..6000 {
+            fdb.learn(mac(n), port(2), later);
+        }
+        assert_eq!((fdb.stations_on(port(1)), fdb.stations_on(port(2))), (0, 1000));
     }
 
     /// The obvious table: a list of stations in order of their last refresh.

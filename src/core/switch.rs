@@ -28,7 +28,7 @@ use super::port_table::{NoPort, PortId, PortTable};
 pub const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Frames that a receiver must drain in [`PATIENCE`] while sources are held for it: the distance of
-/// the two marks of its queue.
+/// the two marks of its queue. Long ones count as several: [`EgressLimits::weight`].
 pub const LEAST_DRAINED: u32 = 64;
 
 /// How often receivers with queued frames are looked at, by [`Switch::tick`].
@@ -123,7 +123,7 @@ struct Port {
     congested: bool,
     /// It was given up and holds nobody.
     stalled: bool,
-    /// Frames drained from its queue since `window`.
+    /// Frames drained from its queue since `window`, long ones counted as several.
     drained: u32,
     window: Instant,
 }
@@ -262,7 +262,7 @@ impl Switch {
                 TxOutcome::Sent => {
                     port.counters.tx_frames += 1;
                     port.counters.tx_bytes += frame.len() as u64;
-                    port.drained += 1;
+                    port.drained += self.config.egress.weight(frame.len()) as u32;
                 }
                 TxOutcome::Dropped(reason) => port.counters.count_tx_drop(reason),
             }
@@ -517,10 +517,14 @@ mod tests {
 
     impl Bench {
         fn new(mode: Mode, ports: usize) -> Self {
+            Self::with_max_frame(mode, ports, 1518)
+        }
+
+        fn with_max_frame(mode: Mode, ports: usize, max_frame: usize) -> Self {
             let config = SwitchConfig {
                 mode,
                 max_ports: 64,
-                max_frame: 1518,
+                max_frame,
                 fdb_size: 16,
                 ageing: Duration::from_secs(100),
                 egress: EgressLimits::default(),
@@ -715,6 +719,27 @@ mod tests {
         assert!(b.held(0), "it has had no chance yet");
         b.wait(PATIENCE);
         assert!(!b.held(0), "it has had one");
+        b.check_sums();
+    }
+
+    #[test]
+    fn a_receiver_of_long_frames_is_trusted_by_what_it_drains() {
+        let mut b = Bench::with_max_frame(Mode::Switch, 2, 9018);
+        b.introduce_all();
+        b.stop(1);
+        for _ in 0..100 {
+            while !b.held(0) {
+                b.send(0, &frame(1, 0, 9014));
+                assert_eq!(b.switch.totals().tx_queue_full, 0);
+            }
+            // 11 frames that count as 6 each are fast enough, 12 lie between the marks.
+            b.clients.give_room(b.ports[1], 11);
+            b.wait(PATIENCE);
+            assert!(b.held(0));
+            b.clients.give_room(b.ports[1], 1);
+            b.switch.drain(b.ports[1], 1, &mut b.clients);
+            assert!(!b.held(0));
+        }
         b.check_sums();
     }
 
