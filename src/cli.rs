@@ -9,7 +9,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, Parser};
 use tracing::level_filters::LevelFilter;
 
 use crate::port::TapName;
@@ -80,7 +81,7 @@ impl Args {
     /// # Errors
     /// What clap says, a request for help or the version included.
     pub fn read(command_line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        Args::try_parse_from(modernise(command_line)?)
+        Args::try_parse_from(modernise(command_line)?).map_err(with_usage)
     }
 }
 
@@ -149,8 +150,16 @@ fn with_value(option: &str, value: Option<OsString>) -> Result<OsString, clap::E
     Ok(word)
 }
 
+/// Adds the usage where clap leaves it out: to errors about values.
+fn with_usage(mut error: clap::Error) -> clap::Error {
+    if error.use_stderr() && error.get(ContextKind::Usage).is_none() {
+        let usage = Args::command().render_usage();
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+    }
+    error
+}
+
 fn usage_error(message: &str) -> clap::Error {
-    use clap::CommandFactory;
     Args::command().error(clap::error::ErrorKind::UnknownArgument, message)
 }
 
@@ -232,6 +241,7 @@ mod tests {
         ] {
             let error = read(line).expect_err(line);
             assert!(error.use_stderr(), "{line}");
+            assert!(error.to_string().contains("Usage: uml_switch "), "{line}: {error}");
         }
     }
 

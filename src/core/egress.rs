@@ -7,7 +7,8 @@
 //! rest. Within a flow the order of arrival is kept.
 //!
 //! The queue is bounded in frames and bytes. A frame that finds no room pushes out the oldest frame
-//! of the flow that holds most bytes: bulk pays, not the small flow.
+//! of the flow that holds most, of frames or of bytes, whichever has run out: bulk pays, not the
+//! small flow.
 
 use std::collections::VecDeque;
 
@@ -120,10 +121,13 @@ impl EgressQueue {
         self.bytes += frame.len();
         let mut pushed_out = 0;
         while self.frames > self.limits.frames || self.bytes > self.limits.bytes {
-            let Some(longest) = (0..self.flows.len()).max_by_key(|&at| self.flows[at].bytes) else {
+            // Measured by what has run out, or many tiny frames would push out a few long ones.
+            let too_many = self.frames > self.limits.frames;
+            let held = |flow: &Flow| if too_many { flow.frames.len() } else { flow.bytes };
+            let Some(most) = (0..self.flows.len()).max_by_key(|&at| held(&self.flows[at])) else {
                 break;
             };
-            self.take_from(longest, pool, released);
+            self.take_from(most, pool, released);
             pushed_out += 1;
         }
         pushed_out
@@ -341,6 +345,17 @@ mod tests {
         assert_eq!(dropped, 17, "3940 of 4000 bytes are left for bulk");
         assert_eq!(b.queue.len(), 4);
         assert_eq!(b.pop().unwrap(), vec![2; 60]);
+    }
+
+    #[test]
+    fn many_tiny_frames_do_not_push_out_a_few_long_ones() {
+        let mut b = Bench::new(LIMITS);
+        b.push(2, &[2; 400]);
+        b.push(2, &[2; 400]);
+        let dropped: u64 = (0..60).map(|_| b.push(1, &[1; 14])).sum();
+        assert_eq!(dropped, 30, "there is room for 30 beside the two");
+        let kept = std::iter::from_fn(|| b.pop()).filter(|frame| frame.len() == 400).count();
+        assert_eq!(kept, 2);
     }
 
     #[test]

@@ -108,7 +108,7 @@ pub struct Switch {
     next_tick: Option<Instant>,
     /// Sources that nobody holds any more and that the daemon has not been told of.
     released: Vec<PortId>,
-    /// What the ports that have closed had counted.
+    /// What the ports that have closed had counted, and what came from nobody's port.
     closed: PortCounters,
 }
 
@@ -236,6 +236,13 @@ impl Switch {
         }
     }
 
+    /// Counts a datagram that came in by a socket which all ports share, from nobody who has a port.
+    pub fn refuse_unknown(&mut self, len: usize) {
+        self.closed.rx_frames += 1;
+        self.closed.rx_bytes += len as u64;
+        self.closed.count_rx_drop(RxDrop::Stranger);
+    }
+
     /// Sends up to `budget` frames that wait for `id`, which is said to have room again. Returns
     /// true if it stopped at the budget and there is more.
     pub fn drain<W: Wire>(&mut self, id: PortId, budget: usize, wire: &mut W) -> bool {
@@ -278,8 +285,15 @@ impl Switch {
     /// sources held for them; but tries them first, for the kernel says that a socket has room only
     /// when it is down to a quarter.
     pub fn tick<W: Wire>(&mut self, now: Instant, wire: &mut W) {
+        // While the switch itself was not run, no receiver could be given anything.
+        let late = self.next_tick.map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
         let mut place = 0;
         while let Some(&id) = self.congested.get(place) {
+            if let Some(port) = self.ports.get_mut(id)
+                && late > TICK
+            {
+                port.window += late;
+            }
             if self.judge(id, now, wire) {
                 place += 1;
             } else {
@@ -684,6 +698,23 @@ mod tests {
         while !b.held(0) {
             b.send(0, &frame(1, 0, 100));
         }
+        b.check_sums();
+    }
+
+    #[test]
+    fn a_pause_of_the_switch_is_not_held_against_a_receiver() {
+        let mut b = Bench::new(Mode::Switch, 2);
+        b.introduce_all();
+        b.stop(1);
+        while !b.held(0) {
+            b.send(0, &frame(1, 0, 100));
+        }
+        b.clients.give_room(b.ports[1], 11);
+        b.now += 10 * PATIENCE;
+        b.switch.tick(b.now, &mut b.clients);
+        assert!(b.held(0), "it has had no chance yet");
+        b.wait(PATIENCE);
+        assert!(!b.held(0), "it has had one");
         b.check_sums();
     }
 

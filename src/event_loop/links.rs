@@ -37,6 +37,8 @@ struct Link {
     /// The poller tells when there is room. Only while frames wait: otherwise each frame that the
     /// client reads would wake us.
     awaits_room: bool,
+    /// The client has written to its control connection, or ended it.
+    talking: bool,
     /// The control connection has ended; what the client sent before is still served, up to so many
     /// frames.
     closing: Option<u32>,
@@ -47,6 +49,7 @@ struct Link {
 pub(super) struct Work {
     pub(super) readable: bool,
     pub(super) writable: bool,
+    pub(super) talking: bool,
 }
 
 impl Links {
@@ -88,6 +91,7 @@ impl Links {
             readable: false,
             writable: false,
             awaits_room: false,
+            talking: false,
             closing: None,
         });
         Ok(())
@@ -111,6 +115,14 @@ impl Links {
     pub(super) fn set_writable(&mut self, id: PortId) {
         if let Some(link) = self.link(id) {
             link.writable = true;
+            self.make_ready(id);
+        }
+    }
+
+    /// Notes that there is something to read on the control connection of `id`.
+    pub(super) fn set_talking(&mut self, id: PortId) {
+        if let Some(link) = self.link(id) {
+            link.talking = true;
             self.make_ready(id);
         }
     }
@@ -147,7 +159,8 @@ impl Links {
         while let Some(id) = self.ready.pop_front() {
             if let Some(link) = self.link(id) {
                 link.queued = false;
-                return Some((id, Work { readable: link.readable, writable: link.writable }));
+                let Link { readable, writable, talking, .. } = *link;
+                return Some((id, Work { readable, writable, talking }));
             }
         }
         None
@@ -189,16 +202,25 @@ impl Links {
         received
     }
 
-    /// Reads and forgets what the client of `id` writes on its control connection.
-    ///
-    /// # Errors
-    /// `WouldBlock` when there is nothing more; any other when the connection has ended.
-    pub(super) fn read_control(&mut self, id: PortId, buffer: &mut [u8]) -> io::Result<()> {
-        let control = self.link(id).and_then(|link| link.control.as_mut());
-        match control.ok_or(io::ErrorKind::WouldBlock)?.read(buffer)? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => Ok(()),
+    /// Reads and forgets some of what the client of `id` has written on its control connection.
+    /// Returns false when the connection has ended.
+    pub(super) fn hear_out(&mut self, id: PortId, buffer: &mut [u8]) -> bool {
+        let Some(link) = self.link(id) else { return true };
+        let Some(control) = &mut link.control else { return true };
+        match control.read(buffer) {
+            Ok(0) => {
+                link.talking = false;
+                return false;
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                link.talking = false;
+                return error.kind() == io::ErrorKind::WouldBlock;
+            }
         }
+        self.make_ready(id);
+        true
     }
 
     fn link(&mut self, id: PortId) -> Option<&mut Link> {

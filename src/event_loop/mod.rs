@@ -6,8 +6,8 @@
 //! 3. Note what each event says. Readiness is edge-triggered: a port that is ready stays in the
 //!    ready list until it has said that it has nothing more.
 //! 4. Serve each port of the list once: frames that wait for it, then up to [`FRAMES_PER_TURN`]
-//!    frames from it. One that has more goes to the end of the list.
-//! 5. Serve control connections and timers that are due.
+//!    frames from it, then its control connection. One that has more goes to the end of the list.
+//! 5. Accept guests that knock, and serve timers that are due.
 //!
 //! Nothing here blocks, and nothing is logged for a frame.
 
@@ -94,12 +94,14 @@ pub struct EventLoop {
     buffer: Vec<u8>,
     /// Connections may wait to be accepted.
     accepting: bool,
+    /// Lines may have been typed at the terminal.
+    typed: bool,
     /// When to try again after descriptors had run out.
     accept_again: Option<Instant>,
     /// Frames may wait in the shared data socket.
     named_data_ready: bool,
-    /// Ports whose control connection has something to read.
-    talking: Vec<PortId>,
+    /// It has been said that guests wait because descriptors have run out.
+    said_exhausted: bool,
     ended: Option<Ended>,
 }
 
@@ -137,9 +139,10 @@ impl EventLoop {
             send_buffer: SEND_BUFFER.max(config.max_frame),
             buffer: vec![0; config.max_frame + 1],
             accepting: false,
+            typed: false,
             accept_again: None,
             named_data_ready: false,
-            talking: Vec::new(),
+            said_exhausted: false,
             ended: None,
         };
         if let Some((name, device)) = sockets.uplink {
@@ -170,7 +173,8 @@ impl EventLoop {
             }
             self.serve_ports(now);
             self.serve_named_data(now);
-            self.serve_control(now);
+            self.accept(now);
+            self.read_terminal();
             self.serve_timers(now);
             if let Some(ended) = self.ended {
                 let (ports, stations) = (self.switch.ports().len(), self.switch.stations());
@@ -182,11 +186,7 @@ impl EventLoop {
     }
 
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        let busy = self.links.ready() > 0
-            || self.accepting
-            || self.named_data_ready
-            || !self.talking.is_empty();
-        if busy {
+        if self.links.ready() > 0 || self.accepting || self.named_data_ready || self.typed {
             return Some(Duration::ZERO);
         }
         let timers = [
@@ -208,12 +208,12 @@ impl EventLoop {
                     self.links.set_writable(id);
                 }
             }
-            Some(Subject::Control(id)) => self.talking.push(id),
+            Some(Subject::Control(id)) => self.links.set_talking(id),
             Some(Subject::Listener) => self.accepting = true,
             Some(Subject::Pending(id)) => self.read_request(id, now),
             Some(Subject::NamedData) => self.named_data_ready = true,
             Some(Subject::Signals) => self.read_signal(),
-            Some(Subject::Terminal) => self.read_terminal(),
+            Some(Subject::Terminal) => self.typed = true,
             None => {}
         }
     }
@@ -227,6 +227,9 @@ impl EventLoop {
             }
             if work.readable {
                 self.forward_from(id, now);
+            }
+            if work.talking && !self.links.hear_out(id, &mut self.buffer) {
+                self.links.start_closing(id, LAST_FRAMES);
             }
             if self.links.has_finished(id) {
                 self.close_port(id, now);
@@ -285,7 +288,8 @@ impl EventLoop {
                 NamedFrame::From(id, len) => {
                     self.switch.forward(id, &self.buffer[..len], now, &mut self.links);
                 }
-                NamedFrame::Stranger | NamedFrame::None(Received::Again) => {}
+                NamedFrame::Stranger(len) => self.switch.refuse_unknown(len),
+                NamedFrame::None(Received::Again) => {}
                 NamedFrame::None(_) => {
                     self.named_data_ready = false;
                     break;
@@ -293,22 +297,6 @@ impl EventLoop {
             }
         }
         self.resume_released();
-    }
-
-    fn serve_control(&mut self, now: Instant) {
-        let mut talking = std::mem::take(&mut self.talking);
-        talking.retain(|&id| match self.links.read_control(id, &mut self.buffer) {
-            Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
-            Err(_) => {
-                self.links.start_closing(id, LAST_FRAMES);
-                false
-            }
-        });
-        // New ones come only from events, of which there are none now.
-        self.talking = talking;
-        self.accept(now);
     }
 
     fn serve_timers(&mut self, now: Instant) {
@@ -342,15 +330,17 @@ impl EventLoop {
                 return;
             }
             match self.accept_one() {
-                Ok(connection) => self.admit(connection, now),
+                Ok(connection) => {
+                    self.said_exhausted = false;
+                    self.admit(connection, now);
+                }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => self.accepting = false,
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
                     // Out of descriptors or memory: who waits goes on waiting.
                     _ => {
-                        static LIMIT: LogLimit = LogLimit::new();
-                        if let Some(suppressed) = LIMIT.admit().map(Suppressed::field) {
-                            warn!(%error, suppressed, "cannot accept a guest now; it waits");
+                        if !std::mem::replace(&mut self.said_exhausted, true) {
+                            warn!(%error, "cannot accept a guest now: it waits until others leave");
                         }
                         self.accepting = false;
                         self.accept_again = Some(now + ACCEPT_AGAIN);
@@ -362,7 +352,11 @@ impl EventLoop {
 
     fn accept_one(&self) -> io::Result<Connection> {
         // First what the port will need, so that nobody is let in who then gets none.
-        let data = data_socket(self.send_buffer)?;
+        let data = data_socket(self.send_buffer).map_err(|error| {
+            let mut asked = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
+            let nobody_waits = matches!(nix::poll::poll(&mut asked, PollTimeout::ZERO), Ok(0));
+            if nobody_waits { io::ErrorKind::WouldBlock.into() } else { error }
+        })?;
         let (stream, _) = self.listener.accept()?;
         stream.set_nonblocking(true)?;
         let credentials = getsockopt(&stream.as_fd(), PeerCredentials)?;
@@ -421,8 +415,10 @@ impl EventLoop {
             Err(error) => return refuse(peer, &error),
         };
         // The port is complete before the client hears of it: its first frame may come at once.
-        if let Some(named) = &mut self.named_data {
-            named.admit(client.clone(), id);
+        let older =
+            self.named_data.as_mut().and_then(|named| named.admit(client.clone(), id, peer.uid));
+        if let Some(older) = older {
+            self.close_port(older, now);
         }
         let replied = match version {
             Version::V0 => Ok(()),
@@ -508,19 +504,23 @@ impl EventLoop {
         let stdin = io::stdin();
         let mut line = [0; 1024];
         for _ in 0..TERMINAL_READS {
+            if !self.typed {
+                return;
+            }
             let mut asked = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
             if !matches!(nix::poll::poll(&mut asked, PollTimeout::ZERO), Ok(1)) {
+                self.typed = false;
                 return;
             }
             match nix::unistd::read(&stdin, &mut line) {
                 Ok(0) => {
-                    self.ended = Some(Ended::AtTerminal);
-                    return;
+                    self.ended.get_or_insert(Ended::AtTerminal);
                 }
-                Ok(_) => {}
+                Ok(_) => continue,
                 // EIO: we are in the background, and the terminal is somebody else's to read.
-                Err(_) => return,
+                Err(_) => {}
             }
+            self.typed = false;
         }
     }
 }

@@ -15,6 +15,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use nix::sys::socket::MsgFlags;
 use tracing::warn;
 
 use super::data_address::{DataAddresses, PREFIX, to_sockaddr};
@@ -67,8 +68,10 @@ enum Link {
     /// Frames go out. `checked` if all that can ever be received is from the client, because the
     /// socket was connected before it had a name.
     Up { checked: bool, _claim: Claim },
-    /// The client's socket has closed, or was not the client's to name.
+    /// The client's socket has closed.
     Lost,
+    /// Somebody else is bound to the client's address.
+    NotYours,
 }
 
 impl DaemonPort {
@@ -102,11 +105,18 @@ impl DaemonPort {
 
     fn receive_checked(&mut self, buffer: &mut [u8]) -> Received {
         match self.socket.recv_from(buffer) {
-            Ok((len, sender)) if self.recipient.client.is(&sender) => {
-                self.try_connect();
-                Received::Frame(len)
+            Ok((len, sender)) => {
+                let named = self.recipient.client.is(&sender);
+                if named {
+                    self.try_connect();
+                }
+                // A name is no proof: whoever has taken it may not be who was let in.
+                if named && !matches!(self.link, Link::NotYours) {
+                    Received::Frame(len)
+                } else {
+                    Received::Stranger(len)
+                }
             }
-            Ok((len, _)) => Received::Stranger(len),
             Err(error) => Received::from_error(error),
         }
     }
@@ -115,7 +125,7 @@ impl DaemonPort {
         if matches!(self.link, Link::Waiting) {
             match self.recipient.connect(&self.socket) {
                 Ok(claim) => self.link = Link::Up { checked: false, _claim: claim },
-                Err(Unconnected::NotYours(_)) => self.link = Link::Lost,
+                Err(Unconnected::NotYours(_)) => self.link = Link::NotYours,
                 Err(Unconnected::Io(_)) => {}
             }
         }
@@ -150,7 +160,7 @@ impl Endpoint for DaemonPort {
         if !matches!(self.link, Link::Up { .. }) {
             return TxOutcome::Dropped(TxDrop::NoReceiver);
         }
-        let outcome = sent(send_once_more(|| self.socket.send(frame)));
+        let outcome = sent(send_once_more(|| send(&self.socket, frame)));
         if outcome == TxOutcome::Dropped(TxDrop::NoReceiver) {
             self.link = Link::Lost;
         }
@@ -208,6 +218,11 @@ pub fn data_socket(send_buffer: usize) -> io::Result<UnixDatagram> {
     socket.set_nonblocking(true)?;
     socket2::SockRef::from(&socket).set_send_buffer_size(send_buffer)?;
     Ok(socket)
+}
+
+/// `send(2)`: std's own way is `write(2)`, which costs the kernel more.
+pub(super) fn send(socket: &UnixDatagram, frame: &[u8]) -> io::Result<usize> {
+    Ok(nix::sys::socket::send(socket.as_raw_fd(), frame, MsgFlags::MSG_NOSIGNAL)?)
 }
 
 /// A socket keeps one error of its past for the next call, whatever that call is: a signal that

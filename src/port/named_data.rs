@@ -11,9 +11,9 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::rc::Rc;
 
-use super::daemon::{send_once_more, sent};
+use super::daemon::{send, send_once_more, sent};
 use super::data_address::{PREFIX, to_sockaddr};
-use super::peer_socket::{Claim, PeerClaims};
+use super::peer_socket::{Claim, NotYours, PeerClaims};
 use super::{Endpoint, OpenError, Received};
 use crate::control::{ClientAddr, SOCKADDR_LEN};
 use crate::core::{PortId, PortTraits, TxDrop, TxOutcome};
@@ -22,7 +22,14 @@ use crate::core::{PortId, PortTraits, TxDrop, TxOutcome};
 #[derive(Debug)]
 pub struct NamedDataSocket {
     socket: Rc<UnixDatagram>,
-    ports: HashMap<ClientAddr, PortId>,
+    ports: HashMap<ClientAddr, Client>,
+}
+
+/// Whose frames are one port's.
+#[derive(Debug)]
+struct Client {
+    port: PortId,
+    uid: u32,
 }
 
 /// A frame that came in by the named socket.
@@ -30,8 +37,8 @@ pub struct NamedDataSocket {
 pub enum NamedFrame {
     /// From a client that has a port; this many bytes.
     From(PortId, usize),
-    /// From anybody else.
-    Stranger,
+    /// From anybody else; this many bytes.
+    Stranger(usize),
     /// None, for now or for good: see [`Received`].
     None(Received),
 }
@@ -47,15 +54,17 @@ impl NamedDataSocket {
         self.socket.as_raw_fd()
     }
 
-    /// Frames from `client` are those of `port` from now on. A name that is used anew belongs to
-    /// the newer port: nothing else tells the two apart.
-    pub fn admit(&mut self, client: ClientAddr, port: PortId) {
-        self.ports.insert(client, port);
+    /// Frames from `client` are those of `port`, which `uid` asked for, from now on. A name that is
+    /// used anew belongs to the newer port: nothing else tells the two apart. Returns the older one,
+    /// which has to be closed: its frames would go to the newer port's client.
+    #[must_use]
+    pub fn admit(&mut self, client: ClientAddr, port: PortId, uid: u32) -> Option<PortId> {
+        self.ports.insert(client, Client { port, uid }).map(|older| older.port)
     }
 
     /// Frames from the client of `port` are a stranger's from now on.
     pub fn dismiss(&mut self, port: PortId) {
-        self.ports.retain(|_, other| *other != port);
+        self.ports.retain(|_, client| client.port != port);
     }
 
     /// Receives one frame into `buffer`.
@@ -63,8 +72,8 @@ impl NamedDataSocket {
         match self.socket.recv_from(buffer) {
             Ok((len, sender)) => {
                 match ClientAddr::of_sender(&sender).and_then(|client| self.ports.get(&client)) {
-                    Some(&port) => NamedFrame::From(port, len),
-                    None => NamedFrame::Stranger,
+                    Some(client) => NamedFrame::From(client.port, len),
+                    None => NamedFrame::Stranger(len),
                 }
             }
             Err(error) => NamedFrame::None(Received::from_error(error)),
@@ -97,6 +106,14 @@ impl NamedDataPort {
         let ours = named.socket.local_addr().map_err(OpenError::Socket)?;
         if client.abstract_name().is_some_and(|name| name.starts_with(PREFIX)) {
             return Err(OpenError::Ourselves(client));
+        }
+        // The kernel cannot be asked about a client that has connected its socket to ours or removed
+        // its path, as libvdeplug does; but its frames are known by its name, so that is taken.
+        if let Some(other) = named.ports.get(&client)
+            && uid != 0
+            && other.uid != uid
+        {
+            return Err(OpenError::NotYours { client, source: NotYours::Owner(other.uid) });
         }
         let addr = client.to_socket_addr().map_err(OpenError::Socket)?;
         let claim = match own.connect_addr(&addr) {
@@ -144,7 +161,7 @@ impl Endpoint for NamedDataPort {
         if outcome != TxOutcome::Full {
             return outcome;
         }
-        match sent(send_once_more(|| self.own.send(frame))) {
+        match sent(send_once_more(|| send(&self.own, frame))) {
             // A client that is connected to the named socket hears nothing else, and one that was
             // not there yet when it asked cannot be waited for.
             TxOutcome::Dropped(_) => TxOutcome::Dropped(TxDrop::Refused),

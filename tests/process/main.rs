@@ -1,5 +1,19 @@
 //! The real binary over real sockets, without root: one file per behaviour that a user can see.
 #![allow(unreachable_pub)] // The shared modules belong to another target too.
 
+mod background;
+mod client_sockets;
+mod command_line;
+mod compat_v0;
+mod control_protocol;
+mod exhaustion;
+mod hostile_addresses;
+mod hostile_control;
+mod hostile_data;
+mod life_cycle;
+mod limits;
+mod logging;
+mod slow_receivers;
+mod stdio;
 mod support;
 mod switching;

@@ -1,7 +1,7 @@
 //! A client of the `daemon` transport, byte for byte as a guest's kernel is one: an abstract name of
 //! 108 bytes with rubbish in it, a request of 124 bytes, and `sendto` the 110 bytes of the reply.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::process::connect;
 use super::{DEADLINE, Mac, Switch, frame};
 
 /// The name of a guest's socket, without the NUL that starts it: four zeroes, the process id, the
@@ -81,9 +82,29 @@ impl Client {
     /// Gets a port as a kernel does.
     #[track_caller]
     pub fn new(switch: &Switch, mac: Mac) -> Client {
+        let (addr, data) = Client::socket();
+        Client::register(switch, mac, data, &Request::v3(&addr))
+    }
+
+    /// Gets a port as a kernel does, from whoever serves the socket `control`.
+    #[track_caller]
+    pub fn dial(control: &Path, mac: Mac) -> Client {
+        let (addr, data) = Client::socket();
+        Client::ask(connect(control), mac, data, &Request::v3(&addr))
+    }
+
+    /// Gets a port for a socket at `path`.
+    #[track_caller]
+    pub fn at_path(switch: &Switch, mac: Mac, path: &Path) -> Client {
+        let data = UnixDatagram::bind(path).unwrap();
+        Client::register(switch, mac, data, &Request::v3(&path_sockaddr(path)))
+    }
+
+    /// A data socket as a kernel makes it, and its address for a request.
+    pub fn socket() -> ([u8; 110], UnixDatagram) {
         let name = abstract_name();
         let data = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name).unwrap()).unwrap();
-        Client::register(switch, mac, data, &Request::v3(&abstract_sockaddr(&name)))
+        (abstract_sockaddr(&name), data)
     }
 
     /// `count` guests; guest n has the address `mac(n)`, from 1 on.
@@ -95,7 +116,11 @@ impl Client {
     /// Sends `request` for the socket `data` and takes the reply.
     #[track_caller]
     pub fn register(switch: &Switch, mac: Mac, data: UnixDatagram, request: &[u8]) -> Client {
-        let mut control = switch.connect();
+        Client::ask(switch.connect(), mac, data, request)
+    }
+
+    #[track_caller]
+    fn ask(mut control: UnixStream, mac: Mac, data: UnixDatagram, request: &[u8]) -> Client {
         control.write_all(request).expect("the switch takes the request");
         let switch = read_reply(&mut control);
         Client { mac, data, control, switch }
@@ -105,7 +130,8 @@ impl Client {
     #[track_caller]
     pub fn send(&self, bytes: &[u8]) {
         self.data.set_write_timeout(Some(DEADLINE)).unwrap();
-        self.data.send_to_addr(bytes, &self.switch).expect("the switch takes a frame");
+        let sent = uninterrupted(|| self.data.send_to_addr(bytes, &self.switch));
+        sent.expect("the switch takes a frame");
     }
 
     /// The next frame. Panics if none comes.
@@ -118,7 +144,7 @@ impl Client {
     pub fn receive_within(&self, time: Duration) -> Option<Vec<u8>> {
         let mut buffer = vec![0; 1 << 17];
         self.data.set_read_timeout(Some(time.max(Duration::from_millis(1)))).unwrap();
-        let len = self.data.recv(&mut buffer).ok()?;
+        let len = uninterrupted(|| self.data.recv(&mut buffer)).ok()?;
         buffer.truncate(len);
         Some(buffer)
     }
@@ -139,6 +165,18 @@ impl Client {
         assert_eq!(other.receive(), sent);
     }
 
+    /// Lets each of `guests` send a broadcast, and the others take it, so that the switch knows all.
+    #[track_caller]
+    pub fn introduce(guests: &[Client]) {
+        for (place, guest) in guests.iter().enumerate() {
+            let hello = frame(super::BROADCAST, guest.mac, 60);
+            guest.send(&hello);
+            for (_, other) in guests.iter().enumerate().filter(|&(other, _)| other != place) {
+                assert_eq!(other.receive(), hello);
+            }
+        }
+    }
+
     /// Throws away what has come.
     pub fn drain(&self) {
         let mut buffer = [0; 16];
@@ -152,8 +190,30 @@ impl Client {
         let deadline = Instant::now() + DEADLINE;
         self.control.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut byte = [0];
-        matches!(self.control.read(&mut byte), Ok(0)) && Instant::now() < deadline
+        let read = uninterrupted(|| self.control.read(&mut byte));
+        matches!(read, Ok(0)) && Instant::now() < deadline
     }
+}
+
+/// A call with a timeout is interrupted when the machine stops the process and lets it go on, even
+/// if nobody handles a signal (signal(7)).
+pub fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Sends `request` and panics unless the switch answers by hanging up.
+#[track_caller]
+pub fn expect_no_port(switch: &Switch, request: &[u8]) {
+    let mut control = switch.connect();
+    control.write_all(request).expect("the switch takes the request");
+    let mut reply = Vec::new();
+    control.read_to_end(&mut reply).expect("the switch hangs up");
+    assert_eq!(reply, [], "a reply to a request that cannot be served");
 }
 
 /// Reads a reply: 110 bytes, and not one more, of a `sockaddr_un`.
@@ -163,7 +223,7 @@ pub fn read_reply(control: &mut UnixStream) -> SocketAddr {
     control.set_read_timeout(Some(DEADLINE)).unwrap();
     let mut len = 0;
     while len < 110 {
-        match control.read(&mut reply[len..]).expect("a reply") {
+        match uninterrupted(|| control.read(&mut reply[len..])).expect("a reply") {
             0 => panic!("the switch hung up after {len} bytes"),
             more => len += more,
         }

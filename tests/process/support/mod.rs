@@ -2,12 +2,25 @@
 //! the protocol as a guest's kernel does.
 
 mod client;
+mod daemon;
 mod frames;
+mod good_pair;
+mod kernel;
 mod process;
+mod run;
+mod terminal;
 
-pub use client::{Client, Request, abstract_name, abstract_sockaddr, path_sockaddr};
+pub use client::{
+    Client, Request, abstract_name, abstract_sockaddr, expect_no_port, path_sockaddr, read_reply,
+    uninterrupted,
+};
+pub use daemon::Background;
 pub use frames::{BROADCAST, Mac, frame, mac, udp_frame};
+pub use good_pair::{GoodPair, Noise};
+pub use kernel::{as_user, at_queue_lengths, let_all_users_in};
 pub use process::{Switch, SwitchBuilder, binary, wait_for};
+pub use run::{Finished, finish, run};
+pub use terminal::Terminal;
 
 use std::time::Duration;
 

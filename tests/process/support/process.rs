@@ -51,6 +51,7 @@ impl SwitchBuilder {
     }
 
     /// Starts it on a control socket in a directory of its own, and waits until it serves.
+    #[track_caller]
     pub fn start(self) -> Switch {
         let dir = tempfile::tempdir().expect("a directory for the switch");
         let control = dir.path().join("ctl");
@@ -84,22 +85,47 @@ impl Switch {
 
     /// Runs `command`, which must serve `control`, with its log in a file in `dir`; waits until it
     /// serves.
-    pub fn spawn(dir: TempDir, control: PathBuf, mut command: Command) -> Switch {
+    #[track_caller]
+    pub fn spawn(dir: TempDir, control: PathBuf, command: Command) -> Switch {
+        Switch::spawn_reading(dir, control, command, Stdio::null())
+    }
+
+    /// As [`Switch::spawn`], with this standard input.
+    #[track_caller]
+    pub fn spawn_reading(
+        dir: TempDir,
+        control: PathBuf,
+        mut command: Command,
+        stdin: impl Into<Stdio>,
+    ) -> Switch {
         let log = File::create(dir.path().join("log")).expect("a log file");
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the switch starts");
-        let mut switch = Switch { dir, control, child };
+        command.stdin(stdin).stdout(Stdio::null()).stderr(log);
+        let mut switch = Switch::launch(dir, control, command);
         wait_for("the switch to serve", || {
-            if let Some(status) = switch.child.try_wait().expect("a child to wait for") {
-                panic!("the switch ended with {status}: {}", switch.log());
-            }
+            switch.expect_alive();
             switch.log().contains(" serving ").then_some(())
         });
         switch
+    }
+
+    /// Runs `command`, which must serve `control`, with its standard streams as they are; waits until
+    /// clients can connect.
+    #[track_caller]
+    pub fn launch(dir: TempDir, control: PathBuf, mut command: Command) -> Switch {
+        let child = command.spawn().expect("the switch starts");
+        let mut switch = Switch { dir, control, child };
+        wait_for("the switch to listen", || {
+            switch.expect_alive();
+            UnixStream::connect(&switch.control).ok()
+        });
+        switch
+    }
+
+    #[track_caller]
+    fn expect_alive(&mut self) {
+        if let Some(status) = self.child.try_wait().expect("a child to wait for") {
+            panic!("the switch ended with {status}: {}", self.log());
+        }
     }
 
     /// What it has logged so far.
@@ -163,7 +189,7 @@ impl Switch {
     }
 }
 
-fn connect(control: &Path) -> UnixStream {
+pub(super) fn connect(control: &Path) -> UnixStream {
     let stream = UnixStream::connect(control).expect("the switch listens");
     stream.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
     stream.set_write_timeout(Some(DEADLINE)).expect("a timeout can be set");
