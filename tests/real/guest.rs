@@ -1,0 +1,185 @@
+//! A User-Mode Linux guest that does what a test says.
+//!
+//! Its file system is the host's, read-only; it is told what to run over its console. All of its
+//! processes are in one process group and end with it, also when a test fails, and when the whole
+//! test program is killed the end of the console's input ends them.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+
+use crate::host::{command, show};
+use crate::sandbox::STAGE;
+use crate::support::mac;
+
+/// A running guest. Station `n` has the MAC address `mac(n)` and the IP address `10.0.0.n`.
+#[derive(Debug)]
+pub struct Guest {
+    pub n: u32,
+    child: Child,
+    input: ChildStdin,
+    console: Arc<Mutex<String>>,
+    commands: u32,
+}
+
+/// A command that a guest runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Job(u32);
+
+/// What became of a command.
+#[derive(Debug)]
+pub struct Done {
+    pub status: i32,
+    pub output: String,
+}
+
+impl Guest {
+    /// Starts guest `n` with `eth0` on the switch that serves `control`.
+    pub fn boot(n: u32, control: &Path) -> Guest {
+        let init = Path::new(STAGE).join("guest-init.sh");
+        if !init.exists() {
+            fs::write(&init, include_str!("guest-init.sh")).expect("the stage is ours");
+            fs::set_permissions(&init, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let mut child = command("linux.uml")
+            .arg("mem=64M")
+            .args(["rootfstype=hostfs", "rootflags=/", "ro", "root=/dev/root", "loglevel=1"])
+            .arg(format!("init={}", init.display()))
+            .arg(format!("eth0=daemon,{},unix,{}", show(mac(n)), control.display()))
+            .arg(format!("address=10.0.0.{n}/24"))
+            .args(["con=null", "con0=fd:0,fd:1"])
+            .arg(format!("uml_dir={STAGE}/uml/"))
+            .env("TMPDIR", STAGE)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("linux.uml starts");
+        let input = child.stdin.take().expect("it is a pipe");
+        let console = Arc::default();
+        listen(child.stdout.take().expect("it is a pipe"), &console);
+        Guest { n, child, input, console, commands: 0 }
+    }
+
+    /// Starts guests 1 to `count` at once and waits until all are up.
+    pub fn boot_several(count: u32, control: &Path) -> Vec<Guest> {
+        let mut guests: Vec<Guest> = (1..=count).map(|n| Guest::boot(n, control)).collect();
+        for guest in &mut guests {
+            guest.wait_until_up();
+        }
+        guests
+    }
+
+    /// Waits until it runs commands and has its address.
+    pub fn wait_until_up(&mut self) {
+        let shown = self.finish(Job(0)).output;
+        assert!(shown.contains(&format!("inet {}/24", self.address())), "{shown}");
+    }
+
+    pub fn address(&self) -> String {
+        format!("10.0.0.{}", self.n)
+    }
+
+    /// Process id of the kernel, as the switch sees it.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    /// Starts a command line of the shell in the guest, which must be up.
+    pub fn start(&mut self, command: &str) -> Job {
+        self.commands += 1;
+        writeln!(self.input, "{} {command}", self.commands).expect("the guest runs");
+        Job(self.commands)
+    }
+
+    /// Waits for the end of a command.
+    #[track_caller]
+    pub fn finish(&mut self, Job(number): Job) -> Done {
+        let deadline = Instant::now() + GUEST_DEADLINE;
+        loop {
+            if let Some(done) = answer(&self.console.lock().unwrap(), number) {
+                return done;
+            }
+            let ended = self.child.try_wait().expect("a child to wait for");
+            if ended.is_some() || Instant::now() > deadline {
+                let console = self.console.lock().unwrap();
+                panic!("guest {} ({ended:?}) does not answer command {number}: {console}", self.n);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Runs a command and returns what it printed; panics unless it succeeds.
+    #[track_caller]
+    pub fn run(&mut self, command: &str) -> String {
+        let job = self.start(command);
+        let done = self.finish(job);
+        assert_eq!(done.status, 0, "guest {}: {command}: {}", self.n, done.output);
+        done.output
+    }
+
+    /// Stops the guest in the middle of what it does. Only the kernel's process: it traces those of
+    /// its programs, and a stop of one of them would be its to handle.
+    pub fn pause(&self) {
+        kill(self.pid(), Signal::SIGSTOP).expect("the guest runs");
+        crate::support::wait_for("the guest to stop", || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it exists");
+            stat.rsplit(')').next().unwrap().trim_start().starts_with('T').then_some(())
+        });
+    }
+
+    /// Lets a paused guest go on.
+    pub fn resume(&self) {
+        kill(self.pid(), Signal::SIGCONT).expect("the guest exists");
+    }
+
+    /// Ends it as the OOM killer would.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let _ = killpg(self.pid(), Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Collects what the guest prints, until it ends.
+fn listen(output: ChildStdout, console: &Arc<Mutex<String>>) {
+    let console = Arc::clone(console);
+    thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut line = Vec::new();
+        while output.read_until(b'\n', &mut line).is_ok_and(|len| len > 0) {
+            console.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+    });
+}
+
+/// Finds the answer to command `number` in what a guest has printed.
+fn answer(console: &str, number: u32) -> Option<Done> {
+    let (_, from) = console.split_once(&format!("@@ {number} "))?;
+    let (body, _) = from.split_once(&format!("\n@@end {number}\n"))?;
+    let (status, output) = body.split_once('\n')?;
+    Some(Done { status: status.parse().ok()?, output: output.to_owned() })
+}
+
+/// How long a guest may take for a command, its boot included.
+const GUEST_DEADLINE: Duration = Duration::from_secs(60);

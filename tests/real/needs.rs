@@ -1,0 +1,50 @@
+//! What a test needs of the machine, and whether it is there.
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+
+/// Something that not every machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// TAP devices, and `ip` to handle them.
+    Tap,
+    /// User-Mode Linux, and what its guests run.
+    Guests,
+    /// `vde_plug`.
+    VdePlug,
+    /// The init script of Debian's `uml-utilities` with its user.
+    InitScript,
+}
+
+impl Need {
+    /// What is missing, in words for the list of tests.
+    pub fn missing(self) -> Option<String> {
+        let command = |name: &str, package: &str| match find(name) {
+            Some(_) => None,
+            None => Some(format!("no {name}: install {package}")),
+        };
+        match self {
+            Need::Tap => command("ip", "iproute2").or_else(|| {
+                let opened = OpenOptions::new().read(true).write(true).open("/dev/net/tun");
+                opened.err().map(|error| format!("no TAP devices here: {error}"))
+            }),
+            Need::Guests => command("linux.uml", "user-mode-linux")
+                .or_else(|| command("ping", "iputils-ping"))
+                .or_else(|| command("ip", "iproute2")),
+            Need::VdePlug => command("vde_plug", "vde2"),
+            Need::InitScript => {
+                let there = Path::new(crate::init_script::SCRIPT).exists()
+                    && nix::unistd::User::from_name("uml-net").is_ok_and(|user| user.is_some())
+                    && find("start-stop-daemon").is_some();
+                (!there).then(|| "no init script: install uml-utilities".to_owned())
+            }
+        }
+    }
+}
+
+/// Where commands are looked for, by the tests and by what they start.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+fn find(command: &str) -> Option<PathBuf> {
+    PATH.split(':').map(|dir| Path::new(dir).join(command)).find(|path| path.exists())
+}
