@@ -5,10 +5,10 @@
 //! against that guest alone.
 //!
 //! Not every client can be connected to at once: Click binds its socket only after it has read our
-//! reply. Until that works, and again if the client's socket should close, the sender of each frame
-//! is compared with the client's address, and the switch tries to connect whenever a frame is to be
-//! sent or has come. Once connected, a port never looks for its client by name again: libvdeplug
-//! unlinks its path at once and gives the same name to its next port.
+//! reply. Until that works the sender of each frame is compared with the client's address, and the
+//! switch tries to connect whenever a frame is to be sent or has come. Once connected, a port never
+//! looks for its client by name again: libvdeplug unlinks its path at once and gives the same name to
+//! its next port. A port whose client has closed its socket is mute until the control connection ends.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -68,10 +68,9 @@ enum Link {
     /// Frames go out. `checked` if all that can ever be received is from the client, because the
     /// socket was connected before it had a name.
     Up { checked: bool, _claim: Claim },
-    /// The client's socket has closed.
+    /// The client's socket has closed, or somebody else's is bound to the client's address. Whoever
+    /// has that name now is not who was let in: frames neither go out nor come in.
     Lost,
-    /// Somebody else is bound to the client's address.
-    NotYours,
 }
 
 impl DaemonPort {
@@ -110,8 +109,7 @@ impl DaemonPort {
                 if named {
                     self.try_connect();
                 }
-                // A name is no proof: whoever has taken it may not be who was let in.
-                if named && !matches!(self.link, Link::NotYours) {
+                if named && !matches!(self.link, Link::Lost) {
                     Received::Frame(len)
                 } else {
                     Received::Stranger(len)
@@ -125,7 +123,7 @@ impl DaemonPort {
         if matches!(self.link, Link::Waiting) {
             match self.recipient.connect(&self.socket) {
                 Ok(claim) => self.link = Link::Up { checked: false, _claim: claim },
-                Err(Unconnected::NotYours(_)) => self.link = Link::NotYours,
+                Err(Unconnected::NotYours(_)) => self.link = Link::Lost,
                 Err(Unconnected::Io(_)) => {}
             }
         }
