@@ -89,7 +89,7 @@ pub struct EventLoop {
     send_buffer: usize,
     /// One frame, and one byte to see that it is too long.
     buffer: Vec<u8>,
-    /// Connections may wait to be accepted.
+    /// Connections may wait to be accepted; not before `accept_again`, if that is set.
     accepting: bool,
     /// Lines may have been typed at the terminal.
     typed: bool,
@@ -183,7 +183,9 @@ impl EventLoop {
     }
 
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        if self.links.ready() > 0 || self.accepting || self.named_data_ready || self.typed {
+        // Somebody who knocks while there are no descriptors is not worked on before the timer.
+        let accepting = self.accepting && self.accept_again.is_none();
+        if self.links.ready() > 0 || accepting || self.named_data_ready || self.typed {
             return Some(Duration::ZERO);
         }
         let timers = [
