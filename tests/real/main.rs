@@ -14,7 +14,6 @@ mod init_script;
 mod needs;
 mod permissions;
 mod ping;
-mod plug_in;
 mod sandbox;
 mod tap_attach;
 mod tap_frames;
@@ -53,9 +52,6 @@ macro_rules! tests {
 pub(crate) use tests;
 
 fn main() -> ExitCode {
-    if permissions::is_helper() {
-        return permissions::help();
-    }
     let mut args = Arguments::from_args();
     // A few guests at a time are what a small machine can boot.
     args.test_threads.get_or_insert(1);

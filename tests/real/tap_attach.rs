@@ -1,14 +1,12 @@
 //! `-tap DEV`: whose device it may be.
 
-use std::fs::{self, File};
-use std::process::Command;
+use std::fs;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 
 use crate::host::{self, ip};
-use crate::plug_in::{plug_in, process_with};
 use crate::sandbox::{let_everybody_use_tun, switch_of};
-use crate::support::{Client, Switch, binary, mac, wait_for};
+use crate::support::{Background, Client, Switch, mac};
 use crate::{Test, tests};
 
 pub const TESTS: &[Test] = tests![
@@ -90,22 +88,11 @@ fn a_name_pattern_takes_the_first_free_name() {
 }
 
 fn a_daemon_keeps_its_uplink() {
-    let dir = tempfile::tempdir().unwrap();
-    let control = dir.path().join("ctl");
-    let log = File::create(dir.path().join("log")).unwrap();
-    let status = Command::new(binary())
-        .args(["-daemon", "-tap", "tap0", "-unix"])
-        .arg(&control)
-        .stderr(log)
-        .status()
-        .expect("the switch starts");
-    let log = || fs::read_to_string(dir.path().join("log")).unwrap();
-    assert!(status.success(), "{status}: {}", log());
+    let daemon = Background::new();
+    let started = daemon.run("-tap tap0");
+    assert!(started.status.success() && started.stderr.is_empty(), "{started:?}");
     host::configure("tap0");
-    let daemon = process_with(&control).expect("a daemon");
-    host::exchange(&plug_in(&control, mac(1)));
-    kill(daemon, Signal::SIGTERM).expect("it runs");
-    wait_for("the daemon to end", || (!control.exists()).then_some(()));
-    wait_for("the device to go", || (!host::has_interface("tap0")).then_some(()));
-    assert!(log().contains("uplink attached interface=tap0"), "{}", log());
+    host::exchange(&Client::dial(&daemon.control(), mac(1)));
+    daemon.end(Signal::SIGTERM);
+    assert!(!host::has_interface("tap0"));
 }
