@@ -8,37 +8,47 @@
 #[derive(Debug)]
 pub struct FramePool {
     free: [Vec<Vec<u8>>; 3],
+    /// Bytes of all free buffers.
+    idle: usize,
     sizes: [usize; 3],
 }
 
 impl FramePool {
     /// An empty pool for frames of up to `max_frame` bytes.
     pub fn new(max_frame: usize) -> Self {
-        FramePool { free: Default::default(), sizes: [SIZES[0], SIZES[1], max_frame.max(SIZES[1])] }
+        FramePool {
+            free: Default::default(),
+            idle: 0,
+            sizes: [SIZES[0], SIZES[1], max_frame.max(SIZES[1])],
+        }
     }
 
     /// A buffer that holds a copy of `frame`.
     pub fn copy_of(&mut self, frame: &[u8]) -> Vec<u8> {
         let class = self.sizes.iter().position(|&size| frame.len() <= size);
         let mut buffer = match class {
-            Some(class) => {
-                self.free[class].pop().unwrap_or_else(|| Vec::with_capacity(self.sizes[class]))
-            }
+            Some(class) => match self.free[class].pop() {
+                Some(buffer) => {
+                    self.idle -= buffer.capacity();
+                    buffer
+                }
+                None => Vec::with_capacity(self.sizes[class]),
+            },
             None => Vec::new(),
         };
         buffer.extend_from_slice(frame);
         buffer
     }
 
-    /// Takes back a buffer that [`FramePool::copy_of`] gave; freed if enough of its size lie idle.
+    /// Takes back a buffer that [`FramePool::copy_of`] gave; freed if enough lie idle.
     pub fn give_back(&mut self, mut buffer: Vec<u8>) {
         let Some(class) = self.sizes.iter().position(|&size| buffer.capacity() == size) else {
             return;
         };
-        let idle = &mut self.free[class];
-        if (idle.len() + 1) * self.sizes[class] <= MAX_IDLE_BYTES {
+        if self.idle + buffer.capacity() <= MAX_IDLE_BYTES {
             buffer.clear();
-            idle.push(buffer);
+            self.idle += buffer.capacity();
+            self.free[class].push(buffer);
         }
     }
 }
@@ -46,8 +56,9 @@ impl FramePool {
 /// A game's or an acknowledgement's frame; a frame of MTU 1500 with two tags.
 const SIZES: [usize; 2] = [256, 1536];
 
-/// Bytes of free buffers kept for each size: what one full egress queue holds.
-const MAX_IDLE_BYTES: usize = 1 << 20;
+/// Bytes of free buffers that are kept: what a flood of full frames to some forty ports leaves, each
+/// of which fills its queue up to the mark and empties it again.
+const MAX_IDLE_BYTES: usize = 8 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -76,5 +87,8 @@ mod tests {
         }
         let idle: usize = pool.free.iter().flatten().map(Vec::capacity).sum();
         assert!(idle <= MAX_IDLE_BYTES, "{idle} bytes idle");
+        assert_eq!(idle, pool.idle);
+        pool.copy_of(&[0; 1000]);
+        assert_eq!(idle - 1536, pool.idle);
     }
 }
