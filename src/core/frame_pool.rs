@@ -3,7 +3,7 @@
 //! A frame that a receiver cannot take at once is copied into one of these. In steady state every
 //! buffer comes from here and goes back, so that waiting costs a copy and no allocation.
 
-/// Free buffers in three sizes. Frames up to `SIZES[1]` bytes are nearly all there are; the
+/// Free buffers in three sizes. Frames up to 1536 bytes are nearly all there are; the
 /// third size holds the largest frame that the switch was told to carry.
 #[derive(Debug)]
 pub struct FramePool {
