@@ -125,7 +125,7 @@ fn flood(criterion: &mut Criterion) {
 fn flood_of_stations(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("flood_of_stations");
     group.throughput(Throughput::Elements(1));
-    for size in [1024, FDB_SIZE, 1 << 20] {
+    for size in [1024, FDB_SIZE, 131_072] {
         let mut bench = Bench::with_fdb(2, size);
         bench.fill(size);
         let mut frame = frame(station(0), station(1), 64);

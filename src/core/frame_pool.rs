@@ -3,14 +3,14 @@
 //! A frame that a receiver cannot take at once is copied into one of these. In steady state every
 //! buffer comes from here and goes back, so that waiting costs a copy and no allocation.
 
-/// Free buffers in three sizes. Frames up to 1536 bytes are nearly all there are; the
-/// third size holds the largest frame that the switch was told to carry.
+/// Free buffers in four sizes. Frames up to 1536 bytes are nearly all there are; the last size holds
+/// the largest frame that the switch was told to carry.
 #[derive(Debug)]
 pub struct FramePool {
-    free: [Vec<Vec<u8>>; 3],
+    free: [Vec<Vec<u8>>; 4],
     /// Bytes of all free buffers.
     idle: usize,
-    sizes: [usize; 3],
+    sizes: [usize; 4],
 }
 
 impl FramePool {
@@ -19,7 +19,7 @@ impl FramePool {
         FramePool {
             free: Default::default(),
             idle: 0,
-            sizes: [SIZES[0], SIZES[1], max_frame.max(SIZES[1])],
+            sizes: [SIZES[0], SIZES[1], SIZES[2], max_frame.max(SIZES[2])],
         }
     }
 
@@ -53,8 +53,9 @@ impl FramePool {
     }
 }
 
-/// A game's or an acknowledgement's frame; a frame of MTU 1500 with two tags.
-const SIZES: [usize; 2] = [256, 1536];
+/// A game's or an acknowledgement's frame; a frame of MTU 1500 with two tags; and one size so that
+/// what is a little longer does not take the room of the longest.
+const SIZES: [usize; 3] = [256, 1536, 4096];
 
 /// Bytes of free buffers that are kept: what a flood of full frames to some forty ports leaves, each
 /// of which fills its queue up to the mark and empties it again.
@@ -67,7 +68,7 @@ mod tests {
     #[test]
     fn a_buffer_given_back_is_used_again() {
         let mut pool = FramePool::new(9018);
-        for len in [14, 256, 257, 1536, 1537, 9018] {
+        for len in [14, 256, 257, 1536, 1537, 4097, 9018] {
             let first = pool.copy_of(&vec![7; len]);
             assert_eq!(first, vec![7; len]);
             let place = first.as_ptr();
