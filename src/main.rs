@@ -66,7 +66,7 @@ fn serve(config: Config) -> Result<Ended> {
             let error = anyhow::Error::msg(describe(error));
             complain(&error.context("no uplink, going on without it"));
         }
-        (name, device.ok())
+        (name, device)
     });
 
     let watch_terminal = !config.daemon && io::stdin().is_terminal();

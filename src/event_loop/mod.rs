@@ -33,7 +33,8 @@ use crate::control::Handshakes;
 use crate::core::{PortCounters, PortId, Switch, SwitchConfig, UPLINK_NUMBER};
 use crate::log_limit::{LogLimit, Suppressed};
 use crate::port::{
-    DataAddresses, Endpoint, NamedDataSocket, NamedFrame, PeerClaims, Received, TapName, TapPort,
+    DataAddresses, Endpoint, NamedDataSocket, NamedFrame, PeerClaims, Received, TapError, TapName,
+    TapPort,
 };
 use links::Links;
 use token::Subject;
@@ -56,8 +57,9 @@ pub struct Sockets {
     pub named_data: Option<NamedDataSocket>,
     /// The names of the ports' own data sockets.
     pub addresses: DataAddresses,
-    /// The uplink's interface as configured, and the device if it could be opened.
-    pub uplink: Option<(TapName, Option<TapPort>)>,
+    /// The uplink's interface as configured, and the device or why there is none, which has been
+    /// said.
+    pub uplink: Option<(TapName, Result<TapPort, TapError>)>,
     /// The signals that end the loop.
     pub signals: SignalFd,
     /// Whether the end of input at the terminal ends the loop.
@@ -144,7 +146,11 @@ impl EventLoop {
         };
         if let Some((name, device)) = sockets.uplink {
             let now = Instant::now();
-            this.uplink = Some(Uplink::new(name, now));
+            let (device, error) = match device {
+                Ok(device) => (Some(device), None),
+                Err(error) => (None, Some(error)),
+            };
+            this.uplink = Some(Uplink::new(name, error, now));
             if let Some(device) = device {
                 this.attach_uplink(device, now);
             }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use crate::core::PortId;
-use crate::port::{TapName, TapPort};
+use crate::port::{TapError, TapName, TapPort};
 
 /// The configured uplink, attached or not.
 #[derive(Debug)]
@@ -20,9 +20,10 @@ pub(super) struct Uplink {
 }
 
 impl Uplink {
-    /// Not attached yet.
-    pub(super) fn new(name: TapName, now: Instant) -> Self {
-        Uplink { name, port: None, next_attempt: Some(now + RETRY), last_error: None }
+    /// Not attached yet. If that is for an error, it has been said.
+    pub(super) fn new(name: TapName, error: Option<TapError>, now: Instant) -> Self {
+        let last_error = error.map(describe);
+        Uplink { name, port: None, next_attempt: Some(now + RETRY), last_error }
     }
 
     /// True if `id` is the uplink's port.
@@ -61,7 +62,7 @@ impl Uplink {
         match TapPort::open(&self.name) {
             Ok(device) => Some(device),
             Err(error) => {
-                let error = format!("{:#}", anyhow::Error::from(error));
+                let error = describe(error);
                 if self.last_error.as_ref() != Some(&error) {
                     warn!(%error, "no uplink");
                     self.last_error = Some(error);
@@ -70,6 +71,10 @@ impl Uplink {
             }
         }
     }
+}
+
+fn describe(error: TapError) -> String {
+    format!("{:#}", anyhow::Error::from(error))
 }
 
 /// How long an interface that has come back may stay unnoticed.

@@ -32,6 +32,10 @@ fn goes_on_without(switch: &Switch, reasons: &[&str]) {
     guests[1].reach(&guests[0]);
     host::expect_idle(switch);
     guests[0].reach(&guests[1]);
+    // It looks again every second, and finds nothing new to say.
+    host::expect_idle(switch);
+    let log = switch.log();
+    assert_eq!(log.matches(reasons[0]).count(), 1, "{log}");
 }
 
 fn a_device_that_another_program_has_is_taken_when_it_is_free() {
