@@ -22,7 +22,8 @@ printf '@@ 0 %s\n%s\n@@end 0\n' $? "$(ip addr show dev eth0)"
 while read -r number command; do
     {
         output=$(eval "$command" 2>&1 </dev/null)
-        printf '@@ %s %s\n%s\n@@end %s\n' "$number" $? "$output" "$number"
+        # In one write, so that answers do not mix.
+        cat <<<"@@ $number $?"$'\n'"$output"$'\n'"@@end $number"
     } &
 done
 # The test has gone.

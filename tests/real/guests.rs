@@ -45,14 +45,14 @@ fn a_guest_that_is_killed_and_boots_again_is_found_and_the_others_notice_nothing
     let [first, second] = &mut guests[..] else { unreachable!() };
     let between = ping::start(first, &second.address(), 300, 0.02, 56);
     let with_host = HostPing::start(&second.address(), 300, 0.02, 56);
-    let nowhere = ping::start(second, &address, 100, 0.05, 56);
+    let nowhere = ping::start_in_vain(second, &address, 100, 0.05, 56);
     victim.kill();
     wait_for("the port to close", || {
         (switch.log().matches("port closed").count() == 1).then_some(())
     });
     let mut again = Guest::boot(n, &switch.control);
     again.wait_until_up();
-    assert!(ping::finish(second, nowhere).received < 100, "it was not there for a while");
+    ping::finish(second, nowhere);
     let mut lost = Losses::default();
     lost.note("first to second", ping::finish(first, between));
     lost.note("host to second", with_host.finish());

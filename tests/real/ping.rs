@@ -6,46 +6,68 @@ use std::thread;
 use crate::guest::{Guest, Job};
 use crate::host::{self, command};
 
-/// How many requests were sent, and how many were answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Requests that are to be answered, and the numbers of those that were, in the order of the answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pings {
-    pub sent: u32,
-    pub received: u32,
+    wanted: u32,
+    answered: Vec<u32>,
 }
 
 impl Pings {
-    #[track_caller]
-    fn of(output: &str) -> Pings {
-        let line = output.lines().find(|line| line.contains("packets transmitted"));
-        let line = line.unwrap_or_else(|| panic!("no result of ping: {output}"));
-        let number = |what: &str| {
-            let part = line.split(", ").find(|part| part.contains(what)).expect("a known format");
-            part.split_whitespace().next().unwrap().parse().expect("a number")
-        };
-        Pings { sent: number("transmitted"), received: number("received") }
+    fn of(wanted: u32, output: &str) -> Pings {
+        let number = |line: &str| line.split("icmp_seq=").nth(1)?.split(' ').next()?.parse().ok();
+        Pings { wanted, answered: output.lines().filter_map(number).collect() }
+    }
+
+    /// True if every request was answered, in order and once.
+    pub fn is_complete(&self) -> bool {
+        self.answered.iter().copied().eq(1..=self.wanted)
+    }
+
+    /// How many requests were answered.
+    pub fn answered(&self) -> usize {
+        self.answered.len()
     }
 }
 
-/// The command line: `count` requests, `interval` seconds apart, with `size` bytes, and late answers
-/// waited for.
+/// The command line: requests `interval` seconds apart with `size` bytes, until `count` are answered.
+/// It is no use to send just `count`: after the last one, `ping` waits for only twice as long as the
+/// slowest answer has taken, which on a busy machine is too short. So it goes on, and as a switch
+/// keeps frames in order, what is lost leaves a gap.
 fn line(to: &str, count: u32, interval: f32, size: u32) -> String {
-    format!("ping -q -n -W 10 -c {count} -i {interval} -s {size} {to}")
+    format!("ping -n -w 50 -c {count} -i {interval} -s {size} {to}")
+}
+
+/// A number of pings under way in a guest.
+#[derive(Clone, Copy, Debug)]
+pub struct Pinging {
+    job: Job,
+    wanted: u32,
 }
 
 /// Starts pings in a guest.
-pub fn start(from: &mut Guest, to: &str, count: u32, interval: f32, size: u32) -> Job {
-    from.start(&line(to, count, interval, size))
+pub fn start(from: &mut Guest, to: &str, count: u32, interval: f32, size: u32) -> Pinging {
+    Pinging { job: from.start(&line(to, count, interval, size)), wanted: count }
+}
+
+/// The same to where there is no answer: just `count` requests, whatever comes back.
+pub fn start_in_vain(from: &mut Guest, to: &str, count: u32, interval: f32, size: u32) -> Pinging {
+    let line = format!("ping -n -W 1 -c {count} -i {interval} -s {size} {to}");
+    Pinging { job: from.start(&line), wanted: count }
 }
 
 /// Waits for the result of [`start`].
 #[track_caller]
-pub fn finish(from: &mut Guest, job: Job) -> Pings {
-    Pings::of(&from.finish(job).output)
+pub fn finish(from: &mut Guest, pinging: Pinging) -> Pings {
+    Pings::of(pinging.wanted, &from.finish(pinging.job).output)
 }
 
 /// Pings by the host, under way.
 #[derive(Debug)]
-pub struct HostPing(thread::JoinHandle<String>);
+pub struct HostPing {
+    output: thread::JoinHandle<String>,
+    wanted: u32,
+}
 
 impl HostPing {
     pub fn start(to: &str, count: u32, interval: f32, size: u32) -> HostPing {
@@ -57,16 +79,17 @@ impl HostPing {
             .stdout(Stdio::piped())
             .spawn()
             .expect("ping runs");
-        // It ends by itself: 10 s after its last request at the latest.
-        HostPing(thread::spawn(move || {
+        // It ends by itself, after 50 s at the latest.
+        let output = thread::spawn(move || {
             let output = child.wait_with_output().expect("a child to wait for");
             String::from_utf8_lossy(&output.stdout).into_owned()
-        }))
+        });
+        HostPing { output, wanted: count }
     }
 
     #[track_caller]
     pub fn finish(self) -> Pings {
-        Pings::of(&self.0.join().expect("ping ends"))
+        Pings::of(self.wanted, &self.output.join().expect("ping ends"))
     }
 }
 
@@ -79,7 +102,7 @@ pub fn all_pairs(guests: &mut [Guest], count: u32) {
         .iter()
         .map(|guest| (guest.address(), HostPing::start(&guest.address(), count, 0.2, 56)))
         .collect();
-    let jobs: Vec<Vec<(String, Job)>> = guests
+    let jobs: Vec<Vec<(String, Pinging)>> = guests
         .iter_mut()
         .map(|guest| {
             let own = guest.address();
@@ -105,7 +128,14 @@ pub struct Losses(Vec<String>);
 
 impl Losses {
     pub fn note(&mut self, who: &str, pings: Pings) {
-        if pings.sent == 0 || pings.received != pings.sent {
+        if !pings.is_complete() {
+            self.0.push(format!("{who}: {pings:?}"));
+        }
+    }
+
+    /// Notes only that nothing was answered at all.
+    pub fn note_silent(&mut self, who: &str, pings: Pings) {
+        if pings.answered() == 0 {
             self.0.push(format!("{who}: {pings:?}"));
         }
     }
@@ -122,6 +152,6 @@ impl Losses {
                 &guest.run("ip -statistics link show eth0; grep -E 'Ip:|Icmp:' /proc/net/snmp");
             counted.push('\n');
         }
-        panic!("{:#?}\n{counted}", self.0);
+        panic!("{}\n{counted}", self.0.join("\n"));
     }
 }
