@@ -114,7 +114,7 @@ impl EventLoop {
         let older =
             self.named_data.as_mut().and_then(|named| named.admit(client.clone(), id, peer.uid));
         if let Some(older) = older {
-            self.close_port(older, now);
+            self.close_port(older);
         }
         let replied = match version {
             Version::V0 => Ok(()),

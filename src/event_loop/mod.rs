@@ -237,7 +237,7 @@ impl EventLoop {
                 self.links.start_closing(id, LAST_FRAMES);
             }
             if self.links.has_finished(id) {
-                self.close_port(id, now);
+                self.close_port(id);
             }
         }
     }
@@ -335,17 +335,14 @@ impl EventLoop {
         } else {
             debug!(port = %id, %error, "cannot receive");
         }
-        self.close_port(id, now);
+        self.close_port(id);
     }
 
-    fn close_port(&mut self, id: PortId, now: Instant) {
+    fn close_port(&mut self, id: PortId) {
         let kind = self.links.detach(id).map(|endpoint| endpoint.kind());
         let counters = self.forget_port(id);
         // The descriptors that this has freed may be what somebody waits for.
-        if self.accept_again.take().is_some() {
-            self.accepting = true;
-            self.accept(now);
-        }
+        self.accepting |= self.accept_again.take().is_some();
         static LIMIT: LogLimit = LogLimit::new();
         if let Some(suppressed) = LIMIT.admit().map(Suppressed::field) {
             let counters = counters.unwrap_or_default();
