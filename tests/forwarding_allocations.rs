@@ -126,7 +126,7 @@ impl Bench {
     /// Lets `port` read all that waits for it, a few frames a turn, and takes note of the released.
     fn drain(&mut self, port: usize) {
         self.set_room(port, usize::MAX);
-        while self.switch.drain(self.ports[port], 8, &mut self.clients) {}
+        while self.switch.drain(self.ports[port], 8, self.now, &mut self.clients) {}
         while self.switch.next_released().is_some() {}
     }
 

@@ -31,7 +31,7 @@ pub const PATIENCE: Duration = Duration::from_millis(10);
 /// the two marks of its queue. Long ones count as several: [`EgressLimits::weight`].
 pub const LEAST_DRAINED: u32 = 64;
 
-/// How often receivers with queued frames are looked at, by [`Switch::tick`].
+/// How often receivers that somebody is held for are looked at, by [`Switch::tick`].
 pub const TICK: Duration = Duration::from_millis(5);
 
 /// What became of one copy of a frame that was offered to a port.
@@ -102,9 +102,10 @@ pub struct Switch {
     fdb: Fdb,
     ports: PortTable<Port>,
     pool: FramePool,
-    /// Ports with queued frames, and some that have just emptied.
-    congested: Vec<PortId>,
-    /// Set while `congested` is not empty.
+    /// Ports for which somebody is held, and those that were given up and have woken: how fast each
+    /// drains is counted.
+    watched: Vec<PortId>,
+    /// Set while `watched` is not empty.
     next_tick: Option<Instant>,
     /// Sources that nobody holds any more and that the daemon has not been told of.
     released: Vec<PortId>,
@@ -119,8 +120,8 @@ struct Port {
     egress: EgressQueue,
     /// How many other ports' queues hold this port as a source.
     held_by: usize,
-    /// It is in the list of congested ports.
-    congested: bool,
+    /// It is in the list of watched ports.
+    watched: bool,
     /// It was given up and holds nobody.
     stalled: bool,
     /// Frames drained from its queue since `window`, long ones counted as several.
@@ -135,7 +136,7 @@ impl Switch {
             fdb: Fdb::new(config.fdb_size, config.ageing),
             ports: PortTable::new(config.max_ports),
             pool: FramePool::new(config.max_frame),
-            congested: Vec::new(),
+            watched: Vec::new(),
             next_tick: None,
             released: Vec::new(),
             closed: PortCounters::default(),
@@ -166,7 +167,7 @@ impl Switch {
             counters: PortCounters::default(),
             egress: EgressQueue::new(self.config.egress),
             held_by: 0,
-            congested: false,
+            watched: false,
             stalled: false,
             drained: 0,
             window: now,
@@ -245,8 +246,15 @@ impl Switch {
 
     /// Sends up to `budget` frames that wait for `id`, which is said to have room again. Returns
     /// true if it stopped at the budget and there is more.
-    pub fn drain<W: Wire>(&mut self, id: PortId, budget: usize, wire: &mut W) -> bool {
+    pub fn drain<W: Wire>(
+        &mut self,
+        id: PortId,
+        budget: usize,
+        now: Instant,
+        wire: &mut W,
+    ) -> bool {
         let Some(port) = self.ports.get_mut(id) else { return false };
+        let was_at_rest = port.stalled && !port.watched;
         let before = self.released.len();
         let mut more = true;
         for _ in 0..budget {
@@ -271,24 +279,27 @@ impl Switch {
         if port.egress.is_empty() {
             port.stalled = false;
             more = false;
+        } else if was_at_rest && port.drained > 0 {
+            // It has woken: see whether it can be trusted again.
+            self.watch(id, now);
         }
         self.settle_released(before);
         more
     }
 
-    /// When [`Switch::tick`] wants to be called; `None` while no frame waits.
+    /// When [`Switch::tick`] wants to be called; `None` while nobody is held and no receiver that was
+    /// given up has woken.
     pub fn next_tick(&self) -> Option<Instant> {
         self.next_tick
     }
 
-    /// Looks at every port that has frames waiting, and gives up those that are too slow for the
-    /// sources held for them; but tries them first, for the kernel says that a socket has room only
-    /// when it is down to a quarter.
+    /// Gives up receivers that are too slow for the sources held for them; but tries them first, for
+    /// the kernel says that a socket has room only when it is down to a quarter.
     pub fn tick<W: Wire>(&mut self, now: Instant, wire: &mut W) {
         // While the switch itself was not run, no receiver could be given anything.
         let late = self.next_tick.map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
         let mut place = 0;
-        while let Some(&id) = self.congested.get(place) {
+        while let Some(&id) = self.watched.get(place) {
             if let Some(port) = self.ports.get_mut(id)
                 && late > TICK
             {
@@ -297,10 +308,10 @@ impl Switch {
             if self.judge(id, now, wire) {
                 place += 1;
             } else {
-                self.congested.swap_remove(place);
+                self.watched.swap_remove(place);
             }
         }
-        self.next_tick = (!self.congested.is_empty()).then(|| now + TICK);
+        self.next_tick = (!self.watched.is_empty()).then(|| now + TICK);
     }
 
     /// True while `id` must not be read because a queue that it fills holds it.
@@ -395,13 +406,6 @@ impl Switch {
     fn enqueue(&mut self, from: PortId, to: PortId, frame: &[u8], now: Instant) {
         let can_wait = self.ports.get(from).is_some_and(|source| source.traits.can_wait);
         let Some(port) = self.ports.get_mut(to) else { return };
-        if !port.congested {
-            port.congested = true;
-            port.window = now;
-            port.drained = 0;
-            self.congested.push(to);
-            self.next_tick.get_or_insert(now + TICK);
-        }
         let before = self.released.len();
         port.counters.tx_queue_full +=
             port.egress.push(from, frame, &mut self.pool, &mut self.released);
@@ -409,8 +413,7 @@ impl Switch {
             let first = port.egress.parked() == 0;
             if port.egress.park(from) {
                 if first {
-                    port.window = now;
-                    port.drained = 0;
+                    self.watch(to, now);
                 }
                 if let Some(source) = self.ports.get_mut(from) {
                     source.held_by += 1;
@@ -420,28 +423,42 @@ impl Switch {
         self.settle_released(before);
     }
 
-    /// Looks at how fast a congested port has drained; returns whether it still has frames waiting.
+    /// Counts what `id` drains from now on, to be judged when [`PATIENCE`] is over.
+    fn watch(&mut self, id: PortId, now: Instant) {
+        let Some(port) = self.ports.get_mut(id) else { return };
+        port.window = now;
+        port.drained = 0;
+        if !port.watched {
+            port.watched = true;
+            self.watched.push(id);
+            self.next_tick.get_or_insert(now + TICK);
+        }
+    }
+
+    /// Looks at how fast a watched port has drained; returns whether to go on watching. That ends
+    /// when nobody is held for it, and for one that was given up when it takes nothing at all: it
+    /// may stay like that for hours, and [`Switch::drain`] notices when it wakes.
     fn judge<W: Wire>(&mut self, id: PortId, now: Instant, wire: &mut W) -> bool {
         let Some(port) = self.ports.get(id) else { return false };
-        let due = now.saturating_duration_since(port.window) >= PATIENCE;
-        if due && !port.stalled {
-            self.drain(id, LEAST_DRAINED as usize, wire);
+        if now.saturating_duration_since(port.window) < PATIENCE {
+            return true;
+        }
+        if !port.stalled {
+            self.drain(id, LEAST_DRAINED as usize, now, wire);
         }
         let Some(port) = self.ports.get_mut(id) else { return false };
-        if port.egress.is_empty() {
-            port.congested = false;
-        } else if due {
-            let slow = port.drained < LEAST_DRAINED;
-            port.stalled = slow && (port.stalled || port.egress.parked() > 0);
-            port.window = now;
-            port.drained = 0;
-            if port.stalled {
-                let before = self.released.len();
-                port.egress.release_all(&mut self.released);
-                self.settle_released(before);
-            }
+        let slow = port.drained < LEAST_DRAINED && !port.egress.is_empty();
+        port.stalled = slow && (port.stalled || port.egress.parked() > 0);
+        let before = self.released.len();
+        if port.stalled {
+            port.egress.release_all(&mut self.released);
         }
-        self.ports.get(id).is_some_and(|port| port.congested)
+        port.watched = port.egress.parked() > 0 || (port.stalled && port.drained > 0);
+        port.window = now;
+        port.drained = 0;
+        let go_on = port.watched;
+        self.settle_released(before);
+        go_on
     }
 
     /// Goes through the releases from `released[from..]` on: each is of one queue, and the source is
@@ -666,14 +683,14 @@ mod tests {
         }
         assert_eq!(sent, 128);
         b.clients.give_room(b.ports[1], 63);
-        b.switch.drain(b.ports[1], 1000, &mut b.clients);
+        b.switch.drain(b.ports[1], 1000, b.now, &mut b.clients);
         assert!(b.held(0));
         b.clients.give_room(b.ports[1], 1);
-        b.switch.drain(b.ports[1], 1000, &mut b.clients);
+        b.switch.drain(b.ports[1], 1000, b.now, &mut b.clients);
         assert!(!b.held(0));
         assert_eq!(b.switch.next_released(), Some(b.ports[0]));
         b.clients.give_room(b.ports[1], UNLIMITED);
-        b.switch.drain(b.ports[1], 1000, &mut b.clients);
+        b.switch.drain(b.ports[1], 1000, b.now, &mut b.clients);
         assert_eq!(b.clients.got(b.ports[1]), sent);
         b.check_sums();
     }
@@ -693,15 +710,43 @@ mod tests {
             assert!(!b.held(0));
         }
         assert_eq!(b.switch.queued(), EgressLimits::default().frames);
+        assert_eq!(b.switch.next_tick(), None, "there is nothing to look at until it wakes");
         b.check_sums();
         // It wakes: it gets the newest of what came, in order, and is trusted again.
         b.clients.give_room(b.ports[1], UNLIMITED);
-        while b.switch.drain(b.ports[1], 8, &mut b.clients) {}
+        while b.switch.drain(b.ports[1], 8, b.now, &mut b.clients) {}
         assert_eq!(b.clients.got(b.ports[1]), EgressLimits::default().frames);
         b.stop(1);
         while !b.held(0) {
             b.send(0, &frame(1, 0, 100));
         }
+        b.check_sums();
+    }
+
+    #[test]
+    fn a_receiver_that_was_given_up_is_trusted_again_when_it_drains_fast_enough() {
+        let mut b = Bench::new(Mode::Switch, 2);
+        b.introduce_all();
+        b.stop(1);
+        let fill = |b: &mut Bench| {
+            while b.switch.queued() < EgressLimits::default().frames && !b.held(0) {
+                b.send(0, &frame(1, 0, 100));
+            }
+        };
+        fill(&mut b);
+        b.wait(PATIENCE + TICK);
+        // One frame a tick is too slow, however long it goes on and however full the queue is kept.
+        for frames in [1; 20].into_iter().chain([60; 4]) {
+            fill(&mut b);
+            assert!(!b.held(0) || frames == 60);
+            b.clients.give_room(b.ports[1], frames);
+            b.switch.drain(b.ports[1], 1000, b.now, &mut b.clients);
+            assert!(b.switch.next_tick().is_some(), "it has woken");
+            b.wait(TICK);
+        }
+        // A tick more or less, a window of two has been fast.
+        fill(&mut b);
+        assert!(b.held(0), "60 frames a tick are fast enough");
         b.check_sums();
     }
 
@@ -737,7 +782,7 @@ mod tests {
             b.wait(PATIENCE);
             assert!(b.held(0));
             b.clients.give_room(b.ports[1], 1);
-            b.switch.drain(b.ports[1], 1, &mut b.clients);
+            b.switch.drain(b.ports[1], 1, b.now, &mut b.clients);
             assert!(!b.held(0));
         }
         b.check_sums();
@@ -760,7 +805,7 @@ mod tests {
                 held_for += TICK;
             }
             b.clients.give_room(b.ports[1], 1);
-            b.switch.drain(b.ports[1], 8, &mut b.clients);
+            b.switch.drain(b.ports[1], 8, b.now, &mut b.clients);
             b.wait(TICK);
         }
         assert!(held_for <= PATIENCE + TICK, "held for {held_for:?} by one frame every {TICK:?}");
@@ -790,7 +835,7 @@ mod tests {
             b.send(0, &frame(0xff, 0, 100));
         }
         b.clients.give_room(b.ports[1], UNLIMITED);
-        b.switch.drain(b.ports[1], 1000, &mut b.clients);
+        b.switch.drain(b.ports[1], 1000, b.now, &mut b.clients);
         assert!(b.held(0));
         b.switch.close_port(b.ports[2]);
         assert!(!b.held(0));
@@ -843,7 +888,7 @@ mod tests {
                     }
                     Step::Room { port, frames } => {
                         b.clients.give_room(b.ports[port], frames);
-                        b.switch.drain(b.ports[port], 8, &mut b.clients);
+                        b.switch.drain(b.ports[port], 8, b.now, &mut b.clients);
                     }
                     Step::Gone { port } => b.clients.gone.push(b.ports[port].number()),
                     Step::Reopen { port } => {

@@ -231,7 +231,7 @@ impl Links {
         let descriptor = self.link(id).and_then(|link| link.endpoint.descriptor());
         if let Some(descriptor) = descriptor {
             let token = Subject::Data(id).token();
-            // A descriptor that is registered can be changed; if it cannot, the ticks still serve it.
+            // It cannot fail for a descriptor that is registered.
             let _ = self.registry.reregister(&mut SourceFd(&descriptor), token, interest);
         }
     }

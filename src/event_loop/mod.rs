@@ -228,7 +228,7 @@ impl EventLoop {
         for _ in 0..self.links.ready() {
             let Some((id, work)) = self.links.next_ready() else { break };
             if work.writable {
-                self.drain(id);
+                self.drain(id, now);
             }
             if work.readable {
                 self.forward_from(id, now);
@@ -243,8 +243,8 @@ impl EventLoop {
     }
 
     /// Sends some of what waits for `id`.
-    fn drain(&mut self, id: PortId) {
-        let more = self.switch.drain(id, FRAMES_PER_TURN, &mut self.links);
+    fn drain(&mut self, id: PortId, now: Instant) {
+        let more = self.switch.drain(id, FRAMES_PER_TURN, now, &mut self.links);
         let waiting = self.switch.has_queued(id);
         self.links.drained(id, more, waiting);
         if more {

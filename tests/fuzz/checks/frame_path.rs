@@ -326,7 +326,7 @@ impl World {
 
     fn drain(&mut self, id: PortId) {
         self.clients.delivered.clear();
-        while self.switch.drain(id, 8, &mut self.clients) {}
+        while self.switch.drain(id, 8, self.now, &mut self.clients) {}
         let lengths = self.clients.delivered.iter().map(|&(_, n)| self.clients.sent[n].bytes.len());
         assert!(lengths.sum::<usize>() <= self.config.egress.bytes, "too much was queued");
     }
@@ -390,7 +390,7 @@ impl World {
         assert!(self.switch.stations() <= self.config.fdb_size.min(self.learnt.len()));
         let open: BTreeSet<_> = self.switch.ports().iter().collect();
         assert!(open.iter().copied().eq(self.clients.open.keys()));
-        assert!(queued == 0 || self.switch.next_tick().is_some(), "nobody will look");
+        assert!(self.held.is_empty() || self.switch.next_tick().is_some(), "nobody will look");
     }
 
     /// Nobody reads any more, then everybody does, then all leave.
