@@ -124,8 +124,8 @@ impl fmt::Debug for ClientAddr {
     }
 }
 
-/// User-Mode Linux writes five zeroes (one is the mark of an abstract name), its process id and the
-/// time in microseconds; the rest of the name says nothing to people.
+/// User-Mode Linux writes three zeroes behind the mark of an abstract name, its process id and the
+/// microseconds of the time; the rest of the name says nothing to people.
 const SHOWN_OF_ABSTRACT: usize = 11;
 
 #[cfg(test)]

@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 use super::process::connect;
 use super::{DEADLINE, Mac, Switch, frame};
 
-/// The name of a guest's socket, without the NUL that starts it: four zeroes, the process id, the
+/// The name of a guest's socket, without the NUL that starts it: three zeroes, the process id, the
 /// time, and what the kernel's memory held.
 pub fn abstract_name() -> [u8; 107] {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let mut name = [0x5a; 107];
-    name[..4].fill(0);
-    name[4..8].copy_from_slice(&std::process::id().to_ne_bytes());
-    name[8..16].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_ne_bytes());
+    name[..3].fill(0);
+    name[3..7].copy_from_slice(&std::process::id().to_ne_bytes());
+    name[7..15].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_ne_bytes());
     name
 }
 
