@@ -113,19 +113,25 @@ fn modernise(
                 compat_v0 = true;
                 modern.push("--compat-v0".into());
             }
-            Some("-tap") => modern.push(with_value("--tap", words.next())?),
+            Some("-tap") => modern.push(with_value("--tap", words.next(), "-tap wants DEV")?),
             Some("-unix") => {
-                modern.push(with_value("--unix", words.next())?);
+                let wanted = if compat_v0 {
+                    "-unix wants CTL and, after -compat-v0, DATA"
+                } else {
+                    "-unix wants CTL"
+                };
+                modern.push(with_value("--unix", words.next(), wanted)?);
                 if compat_v0 {
-                    modern.push(with_value("--data", words.next())?);
+                    modern.push(with_value("--data", words.next(), wanted)?);
                 }
             }
             Some("--unix") => {
                 modern.push(word);
                 modern.extend(words.next());
-                let data = |word: &mut OsString| !word.as_encoded_bytes().starts_with(b"-");
-                if compat_v0 && words.peek_mut().is_some_and(data) {
-                    modern.push(with_value("--data", words.next())?);
+                let is_data = |word: &OsString| !word.as_encoded_bytes().starts_with(b"-");
+                if compat_v0 && let Some(data) = words.next_if(is_data) {
+                    modern.push("--data".into());
+                    modern.push(data);
                 }
             }
             // Clap would read a word such as -help as -h and more.
@@ -142,11 +148,14 @@ fn is_single_dash(word: &str) -> bool {
     word.starts_with('-') && !word.starts_with("--")
 }
 
-/// `--option=value`, so that a value may look like an option, as it always could.
-fn with_value(option: &str, value: Option<OsString>) -> Result<OsString, clap::Error> {
-    let Some(value) = value else {
-        return Err(usage_error(&format!("a value is missing for '{}'", &option[1..])));
-    };
+/// `--option=value`, so that a value may look like an option, as it always could. Without a value the
+/// error says what is `wanted`.
+fn with_value(
+    option: &str,
+    value: Option<OsString>,
+    wanted: &str,
+) -> Result<OsString, clap::Error> {
+    let value = value.ok_or_else(|| usage_error(wanted))?;
     let mut word = OsString::from(option);
     word.push("=");
     word.push(value);
@@ -208,7 +217,7 @@ mod tests {
     #[test]
     fn modern_spelling_is_passed_on() {
         assert_eq!(modern("--unix A --tap t --hub"), "--unix A --tap t --hub");
-        assert_eq!(modern("--compat-v0 --unix A B"), "--compat-v0 --unix A --data=B");
+        assert_eq!(modern("--compat-v0 --unix A B"), "--compat-v0 --unix A --data B");
         assert_eq!(modern("--compat-v0 --unix A --hub"), "--compat-v0 --unix A --hub");
         assert_eq!(modern("-h"), "-h");
     }

@@ -32,9 +32,9 @@ pub struct Config {
 /// Why a command line that can be read cannot be carried out.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// A socket's path has no name in it.
-    #[error("the path of a socket is empty")]
-    EmptyPath,
+    /// A path such as `/` or `..`.
+    #[error("the path {} does not end in a name that a socket could have", .0.display())]
+    NoName(PathBuf),
     /// `sun_path` is what it is.
     #[error("the path {} is too long: a socket's has at most {} bytes", .0.display(), SUN_PATH_LEN - 1)]
     LongPath(PathBuf),
@@ -72,7 +72,7 @@ impl TryFrom<Args> for Config {
 
 fn socket_path(path: PathBuf) -> Result<PathBuf, ConfigError> {
     if path.file_name().is_none() {
-        return Err(ConfigError::EmptyPath);
+        return Err(ConfigError::NoName(path));
     }
     if Path::as_os_str(&path).as_bytes().len() >= SUN_PATH_LEN {
         return Err(ConfigError::LongPath(path));
@@ -115,7 +115,7 @@ mod tests {
     fn paths_that_no_socket_can_have_are_refused() {
         let long = format!("-unix /{}", "a".repeat(107));
         assert!(matches!(config(&long), Err(ConfigError::LongPath(_))));
-        assert_eq!(config("-unix /").unwrap_err(), ConfigError::EmptyPath);
+        assert_eq!(config("-unix /").unwrap_err(), ConfigError::NoName("/".into()));
         let same = config("-compat-v0 -unix /tmp/a /tmp/a");
         assert!(matches!(same, Err(ConfigError::SamePath(_))));
     }
