@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         Ok(Ended::AtTerminal) => ExitCode::SUCCESS,
         Ok(Ended::BySignal(signal)) => uml_switch::sys::die_by(signal),
         Err(error) => {
-            complain(&error);
+            complain(format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -61,11 +61,11 @@ fn serve(config: Config) -> Result<Ended> {
         }
     };
     let uplink = config.tap.map(|name| {
-        let device = TapPort::open(&name);
-        if let Err(error) = &device {
-            let error = anyhow::Error::msg(describe(error));
-            complain(&error.context("no uplink, going on without it"));
-        }
+        let device = TapPort::open(&name).map_err(|error| {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            complain(format_args!("no uplink, going on without it: {error}"));
+            error
+        });
         (name, device)
     });
 
@@ -87,16 +87,10 @@ fn serve(config: Config) -> Result<Ended> {
     event_loop.run().context("cannot go on serving")
 }
 
-/// An error with its causes, on one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
-}
-
 /// One line on standard error; never fails, for there may be nobody to read it.
-fn complain(error: &anyhow::Error) {
+fn complain(message: std::fmt::Arguments<'_>) {
     use io::Write;
-    let _ = writeln!(io::stderr(), "uml_switch: {error:#}");
+    let _ = writeln!(io::stderr(), "uml_switch: {message}");
 }
 
 /// Guests that may knock at a time; the system bounds it by `net.core.somaxconn`.

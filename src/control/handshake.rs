@@ -47,6 +47,9 @@ pub struct Request {
 /// Why a request cannot be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// A layout that gets no reply, where clients cannot know where to send frames.
+    #[error("version 0 of the protocol needs -compat-v0")]
+    NeedsCompatV0,
     /// Layout 2, or one that does not exist.
     #[error("protocol version {0} is not spoken")]
     Version(u32),

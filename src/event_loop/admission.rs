@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 
 use super::EventLoop;
 use super::token::Subject;
-use crate::control::handshake::{Request, Version};
+use crate::control::handshake::{Refusal, Request, Version};
 use crate::control::{Connection, PendingId, Step};
 use crate::log_limit::{LogLimit, Suppressed};
 use crate::port::{DaemonPort, Endpoint, NamedDataPort, OpenError, data_socket};
@@ -69,7 +69,6 @@ impl EventLoop {
             // The request of a real guest is mostly there already.
             self.read_request(id, now);
         } else {
-            // Closes it at once by its age.
             self.handshakes.abandon(id);
         }
     }
@@ -78,7 +77,7 @@ impl EventLoop {
         match self.handshakes.read(id) {
             Step::Waiting | Step::Closed => {}
             Step::Request(connection, request) => self.open_port(connection, request, now),
-            Step::Refused(peer, refusal) => refuse(peer, &refusal),
+            Step::Refused(peer, refusal) => refuse(peer, refusal),
         }
     }
 
@@ -87,11 +86,11 @@ impl EventLoop {
         let Request { version, wish, client, description } = request;
         let number = match self.switch.next_number(wish) {
             Ok(number) => number,
-            Err(error) => return refuse(peer, &error),
+            Err(error) => return refuse(peer, error),
         };
         let opened: Result<(Box<dyn Endpoint>, _), OpenError> = match &self.named_data {
             None if version == Version::V0 => {
-                return refuse(peer, &"version 0 of the protocol needs -compat-v0");
+                return refuse(peer, Refusal::NeedsCompatV0);
             }
             None => {
                 let addresses = &self.addresses;
@@ -103,12 +102,12 @@ impl EventLoop {
         };
         let (endpoint, reply) = match opened {
             Ok(opened) => opened,
-            Err(error) => return refuse(peer, &error),
+            Err(error) => return refuse(peer, error),
         };
         let (kind, traits) = (endpoint.kind(), endpoint.traits());
         let id = match self.switch.open_port(Some(number), traits, now) {
             Ok(id) => id,
-            Err(error) => return refuse(peer, &error),
+            Err(error) => return refuse(peer, error),
         };
         // The port is complete before the client hears of it: its first frame may come at once.
         let older =
@@ -135,11 +134,12 @@ impl EventLoop {
     }
 }
 
-/// Says that a client gets no port.
-fn refuse(peer: Peer, reason: &dyn std::fmt::Display) {
+/// Says that a client gets no port, and why.
+fn refuse(peer: Peer, reason: impl Into<anyhow::Error>) {
     static LIMIT: LogLimit = LogLimit::new();
     if let Some(suppressed) = LIMIT.admit().map(Suppressed::field) {
         let Peer { uid, pid } = peer;
+        let reason = format!("{:#}", reason.into());
         warn!(uid, pid, %reason, suppressed, "client refused");
     }
 }

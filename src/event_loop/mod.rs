@@ -33,15 +33,15 @@ use crate::control::Handshakes;
 use crate::core::{PortCounters, PortId, Switch, SwitchConfig, UPLINK_NUMBER};
 use crate::log_limit::{LogLimit, Suppressed};
 use crate::port::{
-    DataAddresses, Endpoint, NamedDataSocket, NamedFrame, PeerClaims, Received, TapError, TapName,
-    TapPort,
+    DataAddresses, Endpoint, NamedDataSocket, NamedFrame, PeerClaims, Received, TapName, TapPort,
 };
 use links::Links;
 use token::Subject;
 use uplink::Uplink;
 
 /// Frames that one port may have forwarded before the next one's turn: more lets one guest's bulk
-/// stand before another's single frame (p50 21 us at 8, 86 us at 32), fewer gains nothing.
+/// stand before another's single frame (a prototype's median was 21 us at 8 and 86 us at 32), fewer
+/// gains nothing.
 pub const FRAMES_PER_TURN: usize = 8;
 
 /// `SO_SNDBUF` of a port's data socket, in bytes; the kernel doubles it. What lies in the kernel is
@@ -57,9 +57,9 @@ pub struct Sockets {
     pub named_data: Option<NamedDataSocket>,
     /// The names of the ports' own data sockets.
     pub addresses: DataAddresses,
-    /// The uplink's interface as configured, and the device or why there is none, which has been
+    /// The uplink's interface as configured, and the device, or why there is none as it has been
     /// said.
-    pub uplink: Option<(TapName, Result<TapPort, TapError>)>,
+    pub uplink: Option<(TapName, Result<TapPort, String>)>,
     /// The signals that end the loop.
     pub signals: SignalFd,
     /// Whether the end of input at the terminal ends the loop.

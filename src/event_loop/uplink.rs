@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use crate::core::PortId;
-use crate::port::{TapError, TapName, TapPort};
+use crate::port::{TapName, TapPort};
 
 /// The configured uplink, attached or not.
 #[derive(Debug)]
@@ -20,9 +20,8 @@ pub(super) struct Uplink {
 }
 
 impl Uplink {
-    /// Not attached yet. If that is for an error, it has been said.
-    pub(super) fn new(name: TapName, error: Option<TapError>, now: Instant) -> Self {
-        let last_error = error.map(describe);
+    /// Not attached yet; `last_error` is why, if that has been said.
+    pub(super) fn new(name: TapName, last_error: Option<String>, now: Instant) -> Self {
         Uplink { name, port: None, next_attempt: Some(now + RETRY), last_error }
     }
 
@@ -62,7 +61,7 @@ impl Uplink {
         match TapPort::open(&self.name) {
             Ok(device) => Some(device),
             Err(error) => {
-                let error = describe(error);
+                let error = format!("{:#}", anyhow::Error::from(error));
                 if self.last_error.as_ref() != Some(&error) {
                     warn!(%error, "no uplink");
                     self.last_error = Some(error);
@@ -71,10 +70,6 @@ impl Uplink {
             }
         }
     }
-}
-
-fn describe(error: TapError) -> String {
-    format!("{:#}", anyhow::Error::from(error))
 }
 
 /// How long an interface that has come back may stay unnoticed.

@@ -32,11 +32,12 @@ pub enum OpenError {
     #[error("the client's address {0} is the switch's own")]
     Ourselves(ClientAddr),
     /// It names a socket that it may not name.
-    #[error("cannot send to {client}: {source}")]
+    #[error("cannot send to {client}")]
     NotYours {
         /// The address that was named.
         client: ClientAddr,
         /// Who it belongs to.
+        #[source]
         source: NotYours,
     },
     /// The system does not let the port's data socket have a name.
