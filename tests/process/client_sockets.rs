@@ -187,15 +187,18 @@ fn a_stranger_cannot_send_to_a_ports_data_socket() {
     guests.iter().for_each(Client::expect_silence);
 }
 
+/// A switch that serves `control`, which outlives it.
+fn serving(control: &Path) -> Switch {
+    let mut command = Command::new(binary());
+    command.arg("-unix").arg(control);
+    Switch::spawn(tempfile::tempdir().unwrap(), control.to_owned(), command)
+}
+
 #[test]
 fn a_port_has_the_same_data_address_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let control = dir.path().join("ctl");
-    let start = || {
-        let mut command = Command::new(binary());
-        command.arg("-unix").arg(&control);
-        Switch::spawn(tempfile::tempdir().unwrap(), control.clone(), command)
-    };
+    let start = || serving(&control);
     let addresses = |guests: &[Client]| -> Vec<Vec<u8>> {
         guests.iter().map(|guest| guest.switch.as_abstract_name().unwrap().to_vec()).collect()
     };
@@ -217,11 +220,7 @@ fn a_port_has_the_same_data_address_after_a_restart() {
 fn a_data_address_that_somebody_holds_is_replaced_and_said() {
     let dir = tempfile::tempdir().unwrap();
     let control = dir.path().join("ctl");
-    let start = || {
-        let mut command = Command::new(binary());
-        command.arg("-unix").arg(&control);
-        Switch::spawn(tempfile::tempdir().unwrap(), control.clone(), command)
-    };
+    let start = || serving(&control);
     let switch = start();
     let address = Client::new(&switch, mac(1)).switch;
     drop(switch);

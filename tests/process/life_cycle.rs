@@ -302,6 +302,17 @@ fn at_terminal() -> (Terminal, Switch) {
     (terminal, Switch::spawn_reading(dir, control, command, stdin))
 }
 
+/// As [`at_terminal`], and the terminal is the one that signals it: setsid(1) makes its standard input
+/// the controlling terminal and becomes the program.
+fn at_its_own_terminal() -> (Terminal, Switch) {
+    let (terminal, stdin) = Terminal::open();
+    let dir = tempfile::tempdir().unwrap();
+    let control = dir.path().join("ctl");
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", binary(), "-unix"]).arg(&control);
+    (terminal, Switch::spawn_reading(dir, control, command, stdin))
+}
+
 #[test]
 fn the_end_of_input_at_a_terminal_ends_it_well() {
     let (mut terminal, mut switch) = at_terminal();
@@ -327,13 +338,7 @@ fn a_terminal_that_goes_away_ends_it_well() {
 
 #[test]
 fn the_end_of_input_ends_it_at_its_own_terminal_too() {
-    let (mut terminal, stdin) = Terminal::open();
-    let dir = tempfile::tempdir().unwrap();
-    let control = dir.path().join("ctl");
-    // setsid(1) makes its standard input the controlling terminal and becomes the program.
-    let mut command = Command::new("setsid");
-    command.args(["--ctty", binary(), "-unix"]).arg(&control);
-    let mut switch = Switch::spawn_reading(dir, control, command, stdin);
+    let (mut terminal, mut switch) = at_its_own_terminal();
     terminal.type_in(b"hello\n");
     check_service(&switch);
     terminal.type_in(&[END_OF_INPUT]);
@@ -343,12 +348,7 @@ fn the_end_of_input_ends_it_at_its_own_terminal_too() {
 
 #[test]
 fn the_interrupt_key_of_its_terminal_ends_it_by_signal() {
-    let (mut terminal, stdin) = Terminal::open();
-    let dir = tempfile::tempdir().unwrap();
-    let control = dir.path().join("ctl");
-    let mut command = Command::new("setsid");
-    command.args(["--ctty", binary(), "-unix"]).arg(&control);
-    let mut switch = Switch::spawn_reading(dir, control, command, stdin);
+    let (mut terminal, mut switch) = at_its_own_terminal();
     terminal.type_in(&[INTERRUPT]);
     assert_eq!(switch.wait().signal(), Some(Signal::SIGINT as i32));
     assert!(!switch.control.exists());
