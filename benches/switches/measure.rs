@@ -1,0 +1,121 @@
+//! Figures: what a scenario measures, what is to be reached, and what came out.
+
+use serde::Serialize;
+
+/// One figure of a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Metric {
+    /// What is measured, short: "p50", "delivered", "lost".
+    pub name: &'static str,
+    pub unit: Unit,
+    pub better: Better,
+    /// What our switch is to reach.
+    pub goal: Option<Goal>,
+}
+
+/// What a figure counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    Microseconds,
+    PerSecond,
+    Percent,
+    Kibibytes,
+    /// Of one: the slowest of several against the fastest.
+    Ratio,
+    /// Megabits a second.
+    Megabits,
+    Frames,
+}
+
+/// Which way a figure improves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Better {
+    Lower,
+    Higher,
+}
+
+/// What our switch is to reach, as the median of the rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    /// At most so many times the reference's figure.
+    RatioAtMost(f64),
+    /// At least so many times the reference's figure.
+    RatioAtLeast(f64),
+    /// At most this, whatever the reference has.
+    AtMost(f64),
+    /// At least this, whatever the reference has.
+    AtLeast(f64),
+}
+
+/// The figures of one scenario in one setting.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// The scenario's name and what about it is particular: "round trip, one CPU".
+    pub scenario: String,
+    /// `net.unix.max_dgram_qlen` while it ran.
+    pub queue_length: u32,
+    pub figures: Vec<Figure>,
+}
+
+/// One metric of an outcome.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figure {
+    pub metric: Metric,
+    /// For each competitor, in the order of the report's list, a value for each round; `None` where
+    /// that competitor was not part of the scenario or failed in it.
+    pub values: Vec<Vec<Option<f64>>>,
+}
+
+/// Middle and bounds of some values.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    pub median: f64,
+    pub least: f64,
+    pub most: f64,
+}
+
+impl Spread {
+    /// `None` of no values.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let (&least, &most) = (values.first()?, values.last()?);
+        let middle = values.len() / 2;
+        let median = if values.len() % 2 == 1 {
+            values[middle]
+        } else {
+            f64::midpoint(values[middle - 1], values[middle])
+        };
+        Some(Spread { median, least, most })
+    }
+}
+
+impl Figure {
+    /// The values of the competitor numbered `who`, over the rounds.
+    pub fn spread(&self, who: usize) -> Option<Spread> {
+        Spread::of(self.values.get(who)?.iter().copied().flatten())
+    }
+
+    /// The ratios, round by round, of the competitor numbered `who` to that numbered `reference`.
+    /// `None` where the reference has nothing or zero.
+    pub fn ratio(&self, who: usize, reference: usize) -> Option<Spread> {
+        let pairs = self.values.get(who)?.iter().zip(self.values.get(reference)?);
+        Spread::of(pairs.filter_map(|(&value, &of)| Some(value? / of.filter(|&of| of > 0.0)?)))
+    }
+
+    /// Whether the competitor numbered `who` reaches the goal; `None` if there is none, or nothing to
+    /// judge by.
+    pub fn reached(&self, who: usize, reference: usize) -> Option<bool> {
+        let value = || self.spread(who).map(|spread| spread.median);
+        let ratio = || self.ratio(who, reference).map(|spread| spread.median);
+        Some(match self.metric.goal? {
+            Goal::RatioAtMost(most) => ratio()? <= most,
+            Goal::RatioAtLeast(least) => ratio()? >= least,
+            Goal::AtMost(most) => value()? <= most,
+            Goal::AtLeast(least) => value()? >= least,
+        })
+    }
+}

@@ -1,0 +1,10 @@
+//! All comparisons, in the order in which they are shown.
+
+mod round_trip;
+
+use crate::scenario::Scenario;
+
+/// The scenarios that need no real guests.
+pub fn all() -> Vec<Scenario> {
+    [round_trip::scenarios()].into_iter().flatten().collect()
+}
