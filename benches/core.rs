@@ -148,11 +148,12 @@ fn egress(criterion: &mut Criterion) {
         let sources: Vec<_> = (0..flows).map(|n| PortId::from_parts(n, 0)).collect();
         let mut pool = FramePool::new(9018);
         let mut released = Vec::new();
+        let now = Instant::now();
         let mut queue = EgressQueue::new(EgressLimits::default());
         let frame = [0; 1514];
         let mut next = 0;
         let mut push = |queue: &mut EgressQueue, pool: &mut FramePool| {
-            let pushed_out = queue.push(sources[next], &frame, pool, &mut released);
+            let pushed_out = queue.push(sources[next], &frame, now, pool, &mut released);
             next = (next + 1) % sources.len();
             pushed_out
         };

@@ -84,6 +84,8 @@ counters! {
         tx_bytes,
         /// Copies pushed out of the full egress queue.
         tx_queue_full,
+        /// Copies that had waited in the egress queue for longer than [`super::MAX_AGE`].
+        tx_stale,
         /// Copies that waited in the egress queue when the port closed.
         tx_closed,
         /// [`TxDrop::NoReceiver`].
@@ -104,6 +106,7 @@ impl PortCounters {
     /// Copies meant for the port that were dropped, for any reason.
     pub fn tx_dropped(&self) -> u64 {
         self.tx_queue_full
+            + self.tx_stale
             + self.tx_closed
             + self.tx_no_receiver
             + self.tx_link_down

@@ -1,19 +1,25 @@
 //! The egress queue of one port: what it could not be sent yet.
 //!
-//! Frames wait in one flow per source port and leave by deficit round robin, flows that have just
-//! begun to wait first: one guest's bulk does not hold up another's few small frames. The order is
-//! that of FQ-CoDel (RFC 8290, section 4.2), without its dropping law; an emptied flow goes once
-//! more through the line before it counts as new again, or a trickle of frames could starve the
-//! rest. Within a flow the order of arrival is kept.
+//! Frames leave by turns of two levels ([`Turns`]): first among the ports that they came from, then
+//! among that port's flows ([`FlowId`]). So one guest's bulk does not hold up another's few small
+//! frames, nor its own; and a guest gains nothing over others by making up many flows. Within a flow
+//! the order of arrival is kept.
 //!
 //! The queue is bounded in frames and bytes. A frame that finds no room pushes out the oldest frame
-//! of the flow that holds most, of frames or of bytes, whichever has run out: bulk pays, not the
-//! small flow.
+//! of the longest flow of the port that holds most, of frames or of bytes, whichever has run out: bulk
+//! pays, not the small flow. Nothing is dropped before that, as an active queue management such as CoDel
+//! would do it: a sender that can wait is made to, which costs it no frame, and others pass it anyway.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
+use std::time::Instant;
 
+use slab::Slab;
+
+use super::fifo::{Fifo, Linked};
+use super::flow::FlowId;
 use super::frame_pool::FramePool;
 use super::port_table::PortId;
+use super::turns::{Member, Standing, Turns};
 
 /// The bounds of a queue and the marks at which sources are held and released.
 #[derive(Clone, Copy, Debug)]
@@ -49,33 +55,54 @@ impl Default for EgressLimits {
 #[derive(Debug)]
 pub struct EgressQueue {
     limits: EgressLimits,
-    flows: Vec<Flow>,
-    /// Flows that have just begun to wait, served before the others.
-    fresh: VecDeque<usize>,
-    /// The other flows that are in line, round robin.
-    line: VecDeque<usize>,
-    /// Flows that are not in line, for reuse.
-    idle: Vec<usize>,
-    /// How many flows have frames.
+    frames: Slab<Waiting>,
+    flows: Slab<Flow>,
+    sources: Slab<Source>,
+    /// Where a flow is in `flows`.
+    flow_places: HashMap<FlowId, usize, foldhash::fast::RandomState>,
+    /// Where a port is in `sources`.
+    source_places: HashMap<PortId, usize, foldhash::fast::RandomState>,
+    /// Of the sources; each has its own for its flows.
+    turns: Turns,
+    load: Load,
+    /// How many sources have frames.
     busy: usize,
+    parked: usize,
+}
+
+/// What waits: in all, of one port, or of one flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Load {
     frames: usize,
     bytes: usize,
     /// What all frames count against the marks.
     weight: usize,
-    parked: usize,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    frame: Vec<u8>,
+    since: Instant,
+    next: Option<usize>,
 }
 
 #[derive(Debug)]
 struct Flow {
-    source: PortId,
-    frames: VecDeque<Vec<u8>>,
-    bytes: usize,
-    /// What its frames count against the marks.
-    weight: usize,
-    /// Bytes that it may still send this round.
-    deficit: isize,
-    in_line: bool,
-    /// Its source is not read until this flow, or the queue, has shrunk.
+    id: FlowId,
+    /// Its place in `sources`.
+    source: usize,
+    frames: Fifo,
+    load: Load,
+    standing: Standing,
+}
+
+#[derive(Debug)]
+struct Source {
+    port: PortId,
+    turns: Turns,
+    load: Load,
+    standing: Standing,
+    /// It is not read until what is its own here, or the queue, has shrunk.
     parked: bool,
 }
 
@@ -84,26 +111,26 @@ impl EgressQueue {
     pub fn new(limits: EgressLimits) -> Self {
         EgressQueue {
             limits,
-            flows: Vec::new(),
-            fresh: VecDeque::new(),
-            line: VecDeque::new(),
-            idle: Vec::new(),
+            frames: Slab::new(),
+            flows: Slab::new(),
+            sources: Slab::new(),
+            flow_places: HashMap::default(),
+            source_places: HashMap::default(),
+            turns: Turns::default(),
+            load: Load::default(),
             busy: 0,
-            frames: 0,
-            bytes: 0,
-            weight: 0,
             parked: 0,
         }
     }
 
     /// How many frames wait.
     pub fn len(&self) -> usize {
-        self.frames
+        self.load.frames
     }
 
     /// True if no frame waits.
     pub fn is_empty(&self) -> bool {
-        self.frames == 0
+        self.load.frames == 0
     }
 
     /// How many sources are held for this port.
@@ -111,60 +138,55 @@ impl EgressQueue {
         self.parked
     }
 
-    /// Queues a copy of `frame` from `source` and returns how many frames that pushed out; sources
-    /// that this released are added to `released`.
+    /// Queues a copy of `frame`, which came in at `source`, and returns how many frames that pushed
+    /// out; sources that this released are added to `released`.
     pub fn push(
         &mut self,
         source: PortId,
         frame: &[u8],
+        now: Instant,
         pool: &mut FramePool,
         released: &mut Vec<PortId>,
     ) -> u64 {
-        let at = self.flow_of(source);
+        let flow_at = self.flow_of(FlowId::of(source, frame));
+        let waiting = Waiting { frame: pool.copy_of(frame), since: now, next: None };
+        let frame_at = self.frames.insert(waiting);
         let weight = self.limits.weight(frame.len());
-        let flow = &mut self.flows[at];
-        if flow.frames.is_empty() {
+        let flow = &mut self.flows[flow_at];
+        flow.frames.push(&mut self.frames, frame_at);
+        flow.load.add(frame.len(), weight);
+        let source = &mut self.sources[flow.source];
+        if source.load.frames == 0 {
             self.busy += 1;
-            if !flow.in_line {
-                flow.in_line = true;
-                flow.deficit = QUANTUM;
-                self.fresh.push_back(at);
-            }
         }
-        flow.frames.push_back(pool.copy_of(frame));
-        flow.bytes += frame.len();
-        flow.weight += weight;
-        self.frames += 1;
-        self.bytes += frame.len();
-        self.weight += weight;
+        source.load.add(frame.len(), weight);
+        self.load.add(frame.len(), weight);
         let mut pushed_out = 0;
-        while self.frames > self.limits.frames || self.bytes > self.limits.bytes {
-            // Measured by what has run out, or many tiny frames would push out a few long ones.
-            let too_many = self.frames > self.limits.frames;
-            let held = |flow: &Flow| if too_many { flow.frames.len() } else { flow.bytes };
-            let Some(most) = (0..self.flows.len()).max_by_key(|&at| held(&self.flows[at])) else {
-                break;
-            };
-            self.take_from(most, pool, released);
+        while self.load.frames > self.limits.frames || self.load.bytes > self.limits.bytes {
+            let Some(longest) = self.longest_flow() else { break };
+            self.take_from(longest, pool, released);
             pushed_out += 1;
         }
         pushed_out
     }
 
-    /// The next frame to send. Asking again without [`EgressQueue::pop`] may name another one, if
-    /// a new flow has come in between.
-    pub fn front(&mut self) -> Option<&[u8]> {
-        let at = self.next_flow()?;
-        self.flows[at].frames.front().map(Vec::as_slice)
+    /// The next frame to send, and since when it has been waiting. Asking again without
+    /// [`EgressQueue::pop`] may name another one, if a new flow has come in between.
+    pub fn front(&mut self) -> Option<(&[u8], Instant)> {
+        let flow_at = self.next_flow()?;
+        let waiting = &self.frames[self.flows[flow_at].frames.first()?];
+        Some((&waiting.frame, waiting.since))
     }
 
     /// Takes the frame that [`EgressQueue::front`] names; sources that this released are added to
     /// `released`.
     pub fn pop(&mut self, pool: &mut FramePool, released: &mut Vec<PortId>) {
         if let Some(at) = self.next_flow() {
+            let source = self.flows[at].source;
             let taken = self.take_from(at, pool, released);
-            self.flows[at].deficit -= taken as isize;
-            if self.weight <= self.limits.release_at {
+            Turns::charge(&mut self.flows, at, taken);
+            Turns::charge(&mut self.sources, source, taken);
+            if self.load.weight <= self.limits.release_at {
                 self.release_all(released);
             }
         }
@@ -175,132 +197,200 @@ impl EgressQueue {
     /// that others have filled is not held. Returns true if the source was not held before and now
     /// is.
     pub fn park(&mut self, source: PortId) -> bool {
-        if self.weight < self.limits.park_at {
+        if self.load.weight < self.limits.park_at {
             return false;
         }
         let share = self.limits.park_at.div_ceil(self.busy.max(1));
-        let Some(flow) = self.flows.iter_mut().find(|flow| flow.in_line && flow.source == source)
-        else {
-            return false;
-        };
-        if flow.parked || flow.weight < share {
+        let Some(&at) = self.source_places.get(&source) else { return false };
+        let source = &mut self.sources[at];
+        if source.parked || source.load.weight < share {
             return false;
         }
-        flow.parked = true;
+        source.parked = true;
         self.parked += 1;
         true
     }
 
+    /// The sources that are held here.
+    pub fn parked_sources(&self) -> impl Iterator<Item = PortId> {
+        // Mostly nobody is.
+        let sources = (self.parked > 0).then(|| self.sources.iter()).into_iter().flatten();
+        sources.filter(|(_, source)| source.parked).map(|(_, source)| source.port)
+    }
+
+    /// Releases `source` if it is held here.
+    pub fn release(&mut self, source: PortId, released: &mut Vec<PortId>) {
+        let Some(&at) = self.source_places.get(&source) else { return };
+        self.sources[at].release(&mut self.parked, released);
+    }
+
     /// Releases every source that is held here.
     pub fn release_all(&mut self, released: &mut Vec<PortId>) {
-        if self.parked == 0 {
-            return;
+        if self.parked > 0 {
+            for (_, source) in &mut self.sources {
+                source.release(&mut self.parked, released);
+            }
         }
-        for flow in self.flows.iter_mut().filter(|flow| flow.parked) {
-            flow.parked = false;
-            released.push(flow.source);
-        }
-        self.parked = 0;
     }
 
     /// Throws all frames away and releases all sources; returns how many frames there were.
     pub fn clear(&mut self, pool: &mut FramePool, released: &mut Vec<PortId>) -> u64 {
         self.release_all(released);
-        let thrown_away = self.frames as u64;
-        for frame in self.flows.drain(..).flat_map(|flow| flow.frames) {
-            pool.give_back(frame);
+        let thrown_away = self.load.frames as u64;
+        for waiting in self.frames.drain() {
+            pool.give_back(waiting.frame);
         }
         *self = EgressQueue::new(self.limits);
         thrown_away
     }
 
-    /// The flow of `source` that is in line, or an idle one made ready for it.
-    fn flow_of(&mut self, source: PortId) -> usize {
-        let known = self.flows.iter().position(|flow| flow.in_line && flow.source == source);
-        if let Some(at) = known {
-            return at;
-        }
-        if let Some(at) = self.idle.pop() {
-            self.flows[at].source = source;
+    /// The place of the flow `id`, which is made if need be.
+    fn flow_of(&mut self, id: FlowId) -> usize {
+        if let Some(&at) = self.flow_places.get(&id) {
             return at;
         }
         // Flows that were emptied by pushing out stay in line until their turn, which a receiver that
-        // takes nothing never gives them. Each busy flow has a frame, so past the bound one is empty;
-        // its place is taken, or ports that come and go would leave a flow each behind.
-        if self.flows.len() > self.limits.frames
-            && let Some(at) = self.flows.iter().position(|flow| flow.frames.is_empty())
-        {
-            self.flows[at].source = source;
-            self.flows[at].deficit = QUANTUM;
+        // takes nothing never gives them. At most half of so many can have a frame.
+        if self.flows.len() > 2 * self.limits.frames {
+            self.dismiss_idle();
+        }
+        let source = self.source_of(id.source);
+        let flow = Flow {
+            id,
+            source,
+            frames: Fifo::default(),
+            load: Load::default(),
+            standing: Standing::default(),
+        };
+        let at = self.flows.insert(flow);
+        self.flow_places.insert(id, at);
+        self.sources[source].turns.join(&mut self.flows, at);
+        at
+    }
+
+    fn source_of(&mut self, port: PortId) -> usize {
+        if let Some(&at) = self.source_places.get(&port) {
             return at;
         }
-        self.flows.push(Flow {
-            source,
-            frames: VecDeque::new(),
-            bytes: 0,
-            weight: 0,
-            deficit: 0,
-            in_line: false,
+        let at = self.sources.insert(Source {
+            port,
+            turns: Turns::default(),
+            load: Load::default(),
+            standing: Standing::default(),
             parked: false,
         });
-        self.flows.len() - 1
+        self.source_places.insert(port, at);
+        self.turns.join(&mut self.sources, at);
+        at
     }
 
     /// The flow whose turn it is; it has a frame and may send it.
     fn next_flow(&mut self) -> Option<usize> {
-        loop {
-            let (from_fresh, at) = match self.fresh.front() {
-                Some(&at) => (true, at),
-                None => (false, *self.line.front()?),
-            };
-            let flow = &mut self.flows[at];
-            if flow.deficit > 0 && !flow.frames.is_empty() {
-                return Some(at);
-            }
-            if from_fresh {
-                self.fresh.pop_front()
-            } else {
-                self.line.pop_front()
-            };
-            if !flow.frames.is_empty() {
-                flow.deficit += QUANTUM;
-                self.line.push_back(at);
-            } else if from_fresh && !self.line.is_empty() {
-                self.line.push_back(at);
-            } else {
-                flow.in_line = false;
-                self.idle.push(at);
-            }
+        let (flows, flow_places) = (&mut self.flows, &mut self.flow_places);
+        let mut forget_flow = |flow: Flow| {
+            flow_places.remove(&flow.id);
+        };
+        let source_at = self.turns.next(&mut self.sources, |mut source| {
+            source.turns.dismiss_idle(flows, &mut forget_flow);
+            self.source_places.remove(&source.port);
+        })?;
+        self.sources[source_at].turns.next(flows, &mut forget_flow)
+    }
+
+    fn dismiss_idle(&mut self) {
+        let (flows, flow_places) = (&mut self.flows, &mut self.flow_places);
+        let mut forget_flow = |flow: Flow| {
+            flow_places.remove(&flow.id);
+        };
+        for (_, source) in &mut self.sources {
+            source.turns.dismiss_idle(flows, &mut forget_flow);
         }
+        self.turns.dismiss_idle(&mut self.sources, |source| {
+            self.source_places.remove(&source.port);
+        });
+    }
+
+    /// The flow that is to lose a frame. What has run out decides, frames or bytes, or many tiny frames
+    /// would push out a few long ones.
+    fn longest_flow(&self) -> Option<usize> {
+        let too_many = self.load.frames > self.limits.frames;
+        let held = |load: &Load| if too_many { load.frames } else { load.bytes };
+        let (most, _) = self.sources.iter().max_by_key(|(_, source)| held(&source.load))?;
+        let of_it = self.flows.iter().filter(|(_, flow)| flow.source == most);
+        of_it.max_by_key(|(_, flow)| held(&flow.load)).map(|(at, _)| at)
     }
 
     /// Removes the oldest frame of the flow at `at` and returns its length.
     fn take_from(&mut self, at: usize, pool: &mut FramePool, released: &mut Vec<PortId>) -> usize {
         let flow = &mut self.flows[at];
-        let Some(frame) = flow.frames.pop_front() else { return 0 };
+        let Some(frame_at) = flow.frames.pop(&mut self.frames) else { return 0 };
+        let frame = self.frames.remove(frame_at).frame;
         let len = frame.len();
         pool.give_back(frame);
         let weight = self.limits.weight(len);
-        flow.bytes -= len;
-        flow.weight -= weight;
-        self.frames -= 1;
-        self.bytes -= len;
-        self.weight -= weight;
+        flow.load.take(len, weight);
+        let source = &mut self.sources[flow.source];
+        source.load.take(len, weight);
+        self.load.take(len, weight);
         let share = self.limits.release_at / self.busy.max(1);
-        if flow.parked && flow.weight <= share {
-            flow.parked = false;
-            self.parked -= 1;
-            released.push(flow.source);
+        if source.load.weight <= share {
+            source.release(&mut self.parked, released);
         }
-        if flow.frames.is_empty() {
+        if source.load.frames == 0 {
             self.busy -= 1;
         }
         len
     }
 }
 
-/// Bytes that a flow may send in its turn: one full Ethernet frame, as RFC 8290 section 5.1 has it.
-const QUANTUM: isize = 1514;
+impl Source {
+    fn release(&mut self, parked: &mut usize, released: &mut Vec<PortId>) {
+        if std::mem::take(&mut self.parked) {
+            *parked -= 1;
+            released.push(self.port);
+        }
+    }
+}
+
+impl Load {
+    fn add(&mut self, len: usize, weight: usize) {
+        self.frames += 1;
+        self.bytes += len;
+        self.weight += weight;
+    }
+
+    fn take(&mut self, len: usize, weight: usize) {
+        self.frames -= 1;
+        self.bytes -= len;
+        self.weight -= weight;
+    }
+}
+
+impl Linked for Waiting {
+    fn next(&mut self) -> &mut Option<usize> {
+        &mut self.next
+    }
+}
+
+impl Member for Flow {
+    fn standing(&mut self) -> &mut Standing {
+        &mut self.standing
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.load.frames > 0
+    }
+}
+
+impl Member for Source {
+    fn standing(&mut self) -> &mut Standing {
+        &mut self.standing
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.load.frames > 0
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -320,23 +410,49 @@ mod tests {
         queue: EgressQueue,
         pool: FramePool,
         released: Vec<PortId>,
+        now: Instant,
     }
 
     impl Bench {
         fn new(limits: EgressLimits) -> Self {
             let pool = FramePool::new(9018);
-            Bench { queue: EgressQueue::new(limits), pool, released: Vec::new() }
+            Bench {
+                queue: EgressQueue::new(limits),
+                pool,
+                released: Vec::new(),
+                now: Instant::now(),
+            }
         }
 
         fn push(&mut self, source: u32, frame: &[u8]) -> u64 {
-            self.queue.push(port(source), frame, &mut self.pool, &mut self.released)
+            let (pool, released) = (&mut self.pool, &mut self.released);
+            self.queue.push(port(source), frame, self.now, pool, released)
         }
 
         fn pop(&mut self) -> Option<Vec<u8>> {
-            let frame = self.queue.front()?.to_vec();
+            let frame = self.queue.front()?.0.to_vec();
             self.queue.pop(&mut self.pool, &mut self.released);
             Some(frame)
         }
+
+        /// Panics unless nothing at all is left.
+        fn check_empty(&self) {
+            let queue = &self.queue;
+            assert_eq!((queue.load, queue.busy, queue.parked()), (Load::default(), 0, 0));
+            assert!(queue.frames.is_empty() && queue.flows.is_empty() && queue.sources.is_empty());
+            assert!(queue.flow_places.is_empty() && queue.source_places.is_empty());
+        }
+    }
+
+    /// A UDP packet's frame: of the first station's port `port`, `len` bytes in all.
+    fn udp(port: u16, len: usize) -> Vec<u8> {
+        let mut frame = Vec::new();
+        etherparse::PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+            .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+            .udp(port, 1)
+            .write(&mut frame, &vec![0; len - 42])
+            .unwrap();
+        frame
     }
 
     #[test]
@@ -349,6 +465,46 @@ mod tests {
         b.pop();
         b.push(2, &[2; 60]);
         assert_eq!(b.pop().unwrap()[0], 2);
+    }
+
+    #[test]
+    fn a_small_flow_passes_its_own_sources_bulk() {
+        let mut b = Bench::new(EgressLimits::default());
+        for _ in 0..100 {
+            b.push(1, &udp(5001, 1514));
+        }
+        b.pop();
+        b.pop();
+        b.push(1, &udp(27015, 80));
+        assert_eq!(b.pop().unwrap(), udp(27015, 80));
+    }
+
+    #[test]
+    fn a_source_of_many_flows_gets_no_more_than_one_of_a_single_flow() {
+        let mut b = Bench::new(EgressLimits::default());
+        for n in 0..200 {
+            b.push(1, &udp(n, 1000));
+            b.push(2, &[2; 1000]);
+        }
+        let of_two = (0..200).filter(|_| b.pop().unwrap() == [2; 1000]).count();
+        assert!(of_two.abs_diff(100) <= 4, "{of_two} of 200");
+    }
+
+    #[test]
+    fn a_full_queue_drops_the_longest_flow_of_the_fullest_source() {
+        let mut b = Bench::new(LIMITS);
+        b.push(1, &udp(27015, 80));
+        for n in 0..8 {
+            b.push(2, &udp(n, 60));
+        }
+        for _ in 0..LIMITS.frames {
+            b.push(1, &udp(5001, 60));
+        }
+        assert_eq!(b.queue.len(), LIMITS.frames);
+        let left: Vec<_> = std::iter::from_fn(|| b.pop()).collect();
+        assert_eq!(left.iter().filter(|frame| **frame == udp(27015, 80)).count(), 1);
+        assert_eq!(left.iter().filter(|frame| **frame == udp(5001, 60)).count(), 23);
+        b.check_empty();
     }
 
     #[test]
@@ -406,9 +562,9 @@ mod tests {
             b.queue.park(port(source));
         }
         assert_eq!(b.queue.len(), LIMITS.frames);
-        assert!(b.queue.flows.len() <= LIMITS.frames + 1, "{} flows", b.queue.flows.len());
+        assert!(b.queue.flows.len() <= 2 * LIMITS.frames + 1, "{} flows", b.queue.flows.len());
         while b.pop().is_some() {}
-        assert_eq!((b.queue.parked(), b.queue.busy, b.queue.bytes), (0, 0, 0));
+        b.check_empty();
     }
 
     #[test]
@@ -435,11 +591,11 @@ mod tests {
             while !b.queue.park(port(1)) {
                 assert_eq!(b.push(1, &vec![1; len]), 0, "{len} bytes");
             }
-            let filled = b.queue.bytes;
+            let filled = b.queue.load.bytes;
             while b.released.is_empty() {
                 b.pop().unwrap();
             }
-            assert!(b.queue.bytes <= filled / 2, "{len} bytes");
+            assert!(b.queue.load.bytes <= filled / 2, "{len} bytes");
         }
     }
 
@@ -460,24 +616,24 @@ mod tests {
         /// delivered or counted as pushed out, and nobody is held by a queue that has emptied.
         #[test]
         fn frames_are_kept_in_order_within_bounds(
-            steps in prop::collection::vec((0..5u32, 14..1500usize, 0..3usize), 1..400),
+            steps in prop::collection::vec((0..5u32, 0..4u16, 60..1500usize, 0..3usize), 1..400),
         ) {
             let mut b = Bench::new(LIMITS);
             let mut sent = 0u64;
             let mut dropped = 0u64;
             let mut delivered = 0u64;
-            let mut last = [0u64; 5];
+            let mut last = [0u64; 20];
             let mut held = std::collections::BTreeSet::new();
-            let check = |frame: Vec<u8>, last: &mut [u64; 5]| {
-                let number = u64::from_le_bytes(frame[1..9].try_into().unwrap());
-                assert!(number > last[frame[0] as usize]);
-                last[frame[0] as usize] = number;
+            let check = |frame: Vec<u8>, last: &mut [u64; 20]| {
+                let number = u64::from_le_bytes(frame[52..60].try_into().unwrap());
+                assert!(number > last[frame[51] as usize]);
+                last[frame[51] as usize] = number;
             };
-            for (source, len, pops) in steps {
+            for (source, flow, len, pops) in steps {
                 sent += 1;
-                let mut frame = vec![0; len];
-                frame[0] = source as u8;
-                frame[1..9].copy_from_slice(&sent.to_le_bytes());
+                let mut frame = udp(flow, len);
+                frame[51] = source as u8 * 4 + flow as u8;
+                frame[52..60].copy_from_slice(&sent.to_le_bytes());
                 dropped += b.push(source, &frame);
                 if b.queue.park(port(source)) {
                     prop_assert!(held.insert(port(source)));
@@ -491,7 +647,7 @@ mod tests {
                 for source in b.released.drain(..) {
                     prop_assert!(held.remove(&source));
                 }
-                prop_assert!(b.queue.len() <= LIMITS.frames && b.queue.bytes <= LIMITS.bytes);
+                prop_assert!(b.queue.len() <= LIMITS.frames && b.queue.load.bytes <= LIMITS.bytes);
                 prop_assert_eq!(b.queue.parked(), held.len());
             }
             while let Some(frame) = b.pop() {
@@ -499,8 +655,7 @@ mod tests {
                 check(frame, &mut last);
             }
             prop_assert_eq!(sent, delivered + dropped);
-            prop_assert_eq!((b.queue.parked(), b.queue.busy, b.queue.bytes), (0, 0, 0));
-            prop_assert_eq!(b.queue.weight, 0);
+            b.check_empty();
         }
     }
 }

@@ -113,7 +113,7 @@ impl EventLoop {
         let older =
             self.named_data.as_mut().and_then(|named| named.admit(client.clone(), id, peer.uid));
         if let Some(older) = older {
-            self.close_port(older);
+            self.close_port(older, now);
         }
         let replied = match version {
             Version::V0 => Ok(()),
@@ -122,7 +122,7 @@ impl EventLoop {
         };
         if let Err(error) = replied.and_then(|()| self.links.attach(id, endpoint, Some(stream))) {
             debug!(port = %id, %error, "client gone before it had its port");
-            self.forget_port(id);
+            self.forget_port(id, now);
             return;
         }
         static LIMIT: LogLimit = LogLimit::new();

@@ -237,7 +237,7 @@ impl EventLoop {
                 self.links.start_closing(id, LAST_FRAMES);
             }
             if self.links.has_finished(id) {
-                self.close_port(id);
+                self.close_port(id, now);
             }
         }
     }
@@ -335,12 +335,12 @@ impl EventLoop {
         } else {
             debug!(port = %id, %error, "cannot receive");
         }
-        self.close_port(id);
+        self.close_port(id, now);
     }
 
-    fn close_port(&mut self, id: PortId) {
+    fn close_port(&mut self, id: PortId, now: Instant) {
         let kind = self.links.detach(id).map(|endpoint| endpoint.kind());
-        let counters = self.forget_port(id);
+        let counters = self.forget_port(id, now);
         // The descriptors that this has freed may be what somebody waits for.
         self.accepting |= self.accept_again.take().is_some();
         static LIMIT: LogLimit = LogLimit::new();
@@ -350,11 +350,11 @@ impl EventLoop {
         }
     }
 
-    fn forget_port(&mut self, id: PortId) -> Option<PortCounters> {
+    fn forget_port(&mut self, id: PortId, now: Instant) -> Option<PortCounters> {
         if let Some(named) = &mut self.named_data {
             named.dismiss(id);
         }
-        let counters = self.switch.close_port(id);
+        let counters = self.switch.close_port(id, now);
         self.resume_released();
         counters
     }
@@ -372,7 +372,7 @@ impl EventLoop {
             }
             Err(error) => {
                 warn!(interface = %name, %error, "cannot watch the uplink");
-                self.switch.close_port(id);
+                self.switch.close_port(id, now);
             }
         }
     }

@@ -76,8 +76,8 @@ struct Client {
     gone: Option<TxDrop>,
     /// Frames sent before the port was there.
     opened_at: usize,
-    /// The last frame of each source.
-    last: HashMap<PortId, usize>,
+    /// The last frame of each flow: of each port and each station behind it, for none is IP.
+    last: HashMap<(PortId, [u8; 6]), usize>,
     /// What came in and what went out, as the client would count it.
     sent: u64,
     got: u64,
@@ -115,7 +115,8 @@ impl Wire for Clients {
         client.room -= 1;
         client.got += 1;
         client.got_bytes += frame.len() as u64;
-        if let Some(last) = client.last.insert(sent.from, number) {
+        let flow = (sent.from, array(&mut frame[6..12].iter().copied()).expect("a source"));
+        if let Some(last) = client.last.insert(flow, number) {
             assert!(last < number, "frame {number} comes after {last}");
         }
         self.delivered.push((to, number));
@@ -230,7 +231,7 @@ impl World {
     }
 
     fn close(&mut self, id: PortId) {
-        let counters = self.switch.close_port(id);
+        let counters = self.switch.close_port(id, self.now);
         let client = self.clients.open.remove(&id);
         assert_eq!(counters.is_some(), client.is_some());
         self.held.remove(&id);
