@@ -50,7 +50,7 @@ pub struct Args {
     #[arg(long)]
     pub compat_v0: bool,
 
-    /// Forget where a station is when it has sent nothing for so long
+    /// Forget where a station is after a silence of so long
     #[arg(long, value_name = "SECS", default_value_t = 100,
         value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub ageing: u64,
