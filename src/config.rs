@@ -11,6 +11,7 @@ use crate::cli::Args;
 use crate::control::SUN_PATH_LEN;
 use crate::core::{EgressLimits, Mode, OVERHEAD, SwitchConfig};
 use crate::port::TapName;
+use crate::runtime::Scheduling;
 
 /// A checked configuration.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Config {
     pub daemon: bool,
     /// The least severe messages that are reported.
     pub log: LevelFilter,
+    /// How the loop's thread is run.
+    pub scheduling: Scheduling,
     /// Ports, stations and frame size.
     pub switch: SwitchConfig,
 }
@@ -65,8 +68,13 @@ impl TryFrom<Args> for Config {
             ageing: Duration::from_secs(args.ageing),
             egress: EgressLimits::default(),
         };
+        let scheduling = Scheduling {
+            realtime: args.realtime,
+            cpu: args.cpu,
+            busy_poll: args.busy_poll.map(Duration::from_micros),
+        };
         let Args { tap, daemon, log, .. } = args;
-        Ok(Config { control, named_data, tap, daemon, log, switch })
+        Ok(Config { control, named_data, tap, daemon, log, scheduling, switch })
     }
 }
 

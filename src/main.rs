@@ -1,8 +1,9 @@
 //! `uml_switch`: joins User-Mode Linux guests and their host to one Ethernet.
 //!
-//! The start, in order: read the command line; take the socket paths; open the uplink; go into the
-//! background if asked; start the log; serve. Whatever fails before the background is reached is said
-//! on standard error and ends the process with exit code 1, and nothing that was made stays behind.
+//! The start, in order: read the command line; see what scheduling can be had; take the socket paths;
+//! open the uplink; go into the background if asked; start the log; set the scheduling; serve.
+//! Whatever fails before the background is reached is said on standard error and ends the process
+//! with exit code 1, and nothing that was made stays behind.
 
 use std::io::{self, IsTerminal};
 use std::os::unix::net::{UnixDatagram, UnixListener};
@@ -49,6 +50,7 @@ fn serve(config: Config) -> Result<Ended> {
     // From here on a signal to end is kept until the loop can answer it.
     let signals = runtime::ending_signals(config.daemon).context("cannot set signals")?;
     runtime::raise_descriptor_limit();
+    let scheduling = config.scheduling.request(complain)?;
 
     // The files are removed when this function returns, by whatever way.
     let (control, control_file) = SocketFile::claim(&config.control, socket2::Type::STREAM)?;
@@ -74,6 +76,7 @@ fn serve(config: Config) -> Result<Ended> {
         runtime::become_daemon().context("cannot go into the background")?;
     }
     let _log = runtime::start_logging(config.log);
+    scheduling.apply()?;
     let sockets = Sockets {
         listener: UnixListener::from(control),
         named_data,
@@ -82,7 +85,10 @@ fn serve(config: Config) -> Result<Ended> {
         signals,
         watch_terminal,
     };
-    let event_loop = EventLoop::new(config.switch, sockets).context("cannot start serving")?;
+    let mut event_loop = EventLoop::new(config.switch, sockets).context("cannot start serving")?;
+    if let Some(window) = scheduling.busy_poll() {
+        event_loop.look_before_sleeping(window);
+    }
     info!(control = %control_file.absolute().display(), "serving");
     event_loop.run().context("cannot go on serving")
 }

@@ -94,6 +94,25 @@ pub fn fork() -> io::Result<ForkResult> {
     Ok(unsafe { nix::unistd::fork() }?)
 }
 
+/// Lets the calling thread run before all ordinary ones, and as long as it wants to (`SCHED_FIFO`,
+/// `sched(7)`). Threads and processes that it starts later are ordinary ones.
+///
+/// # Errors
+/// Those of `sched_setscheduler(2)`: `EPERM` without CAP_SYS_NICE if RLIMIT_RTPRIO is below
+/// `priority` (1 to 99, more is more urgent).
+pub fn run_first_in_first_out(priority: i32) -> io::Result<()> {
+    const THIS_THREAD: libc::pid_t = 0;
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: `sched_param` is plain data for which all zeroes is a value.
+    let mut parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    parameters.sched_priority = priority;
+    // SAFETY: `parameters` is a whole `sched_param` on our stack, which is only read, and not after
+    // the call has returned.
+    let result = unsafe { libc::sched_setscheduler(THIS_THREAD, policy, &raw const parameters) };
+    nix::errno::Errno::result(result)?;
+    Ok(())
+}
+
 /// Who is at the other end of a connection, as `SO_PEERCRED` of `unix(7)` tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {

@@ -1,7 +1,8 @@
 //! The one thread that serves everybody. mio tells what is ready; nothing else decides order.
 //!
 //! # A turn
-//! 1. Wait for events, or for the next timer; not at all while ports are ready.
+//! 1. Wait for events, or for the next timer; not at all while ports are ready. With `--busy-poll`,
+//!    look for a while before sleeping.
 //! 2. Take the time, once.
 //! 3. Note what each event says. Readiness is edge-triggered: a port that is ready stays in the
 //!    ready list until it has said that it has nothing more.
@@ -12,6 +13,7 @@
 //! Nothing here blocks, and nothing is logged for a frame.
 
 mod admission;
+mod busy_poll;
 mod links;
 mod token;
 mod uplink;
@@ -35,6 +37,7 @@ use crate::log_limit::{LogLimit, Suppressed};
 use crate::port::{
     DataAddresses, Endpoint, NamedDataSocket, NamedFrame, PeerClaims, Received, TapName, TapPort,
 };
+use busy_poll::{BusyPoll, poll_for};
 use links::Links;
 use token::Subject;
 use uplink::Uplink;
@@ -88,6 +91,7 @@ pub struct EventLoop {
     claims: PeerClaims,
     uplink: Option<Uplink>,
     signals: SignalFd,
+    busy_poll: Option<BusyPoll>,
     send_buffer: usize,
     /// One frame, and one byte to see that it is too long.
     buffer: Vec<u8>,
@@ -135,6 +139,7 @@ impl EventLoop {
             claims: PeerClaims::new(),
             uplink: None,
             signals: sockets.signals,
+            busy_poll: None,
             send_buffer: SEND_BUFFER.max(config.max_frame),
             buffer: vec![0; config.max_frame + 1],
             accepting: false,
@@ -158,6 +163,11 @@ impl EventLoop {
         Ok(this)
     }
 
+    /// Lets the loop look for events for up to `window` before it sleeps, where that pays.
+    pub fn look_before_sleeping(&mut self, window: Duration) {
+        self.busy_poll = Some(BusyPoll::new(window));
+    }
+
     /// Serves until a signal or the terminal ends it.
     ///
     /// # Errors
@@ -166,11 +176,7 @@ impl EventLoop {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         let mut now = Instant::now();
         loop {
-            match self.poll.poll(&mut events, self.timeout(now)) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                _ => {}
-            }
-            now = Instant::now();
+            now = self.wait(&mut events, now)?;
             for event in &events {
                 self.note(event, now);
             }
@@ -182,25 +188,43 @@ impl EventLoop {
             if let Some(ended) = self.ended {
                 let (ports, stations) = (self.switch.ports().len(), self.switch.stations());
                 let (queued, totals) = (self.switch.queued(), self.switch.totals());
-                info!(ports, stations, queued, %totals, "stopped");
+                let busy_poll =
+                    self.busy_poll.as_ref().map(|b| tracing::field::display(b.totals()));
+                info!(ports, stations, queued, %totals, busy_poll, "stopped");
                 return Ok(ended);
             }
         }
     }
 
-    fn timeout(&self, now: Instant) -> Option<Duration> {
+    /// Waits until there is something to do, and returns the time.
+    fn wait(&mut self, events: &mut Events, now: Instant) -> io::Result<Instant> {
+        let timeout = if self.has_work() {
+            Some(Duration::ZERO)
+        } else {
+            let due = self.next_timer();
+            if let Some(busy_poll) = &mut self.busy_poll {
+                return busy_poll.wait(&mut self.poll, events, due);
+            }
+            due.map(|due| due.saturating_duration_since(now))
+        };
+        poll_for(&mut self.poll, events, timeout)?;
+        Ok(Instant::now())
+    }
+
+    fn has_work(&self) -> bool {
         // Somebody who knocks while there are no descriptors is not worked on before the timer.
         let accepting = self.accepting && self.accept_again.is_none();
-        if self.links.ready() > 0 || accepting || self.named_data_ready || self.typed {
-            return Some(Duration::ZERO);
-        }
+        self.links.ready() > 0 || accepting || self.named_data_ready || self.typed
+    }
+
+    fn next_timer(&self) -> Option<Instant> {
         let timers = [
             self.switch.next_tick(),
             self.handshakes.next_deadline(),
             self.accept_again,
             self.uplink.as_ref().and_then(Uplink::next_attempt),
         ];
-        timers.into_iter().flatten().min().map(|due| due.saturating_duration_since(now))
+        timers.into_iter().flatten().min()
     }
 
     fn note(&mut self, event: &Event, now: Instant) {

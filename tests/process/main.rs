@@ -7,6 +7,7 @@ mod command_line;
 mod compat_v0;
 mod control_protocol;
 mod exhaustion;
+mod host_load;
 mod hostile_addresses;
 mod hostile_control;
 mod hostile_data;

@@ -1,0 +1,368 @@
+//! What can be done where guests fight for the CPUs: real-time scheduling, a CPU of one's own, and
+//! busy polling.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, geteuid};
+
+use crate::support::{
+    Background, Client, SILENCE, Switch, as_user, binary, finish, frame, mac, run, wait_for,
+};
+
+/// An ordinary user.
+const USER: u32 = 64_210;
+
+const NO_REALTIME: &str = "no real-time scheduling, going on without it: needs CAP_SYS_NICE or an \
+    RLIMIT_RTPRIO of 1";
+const NO_LOCK: &str =
+    "memory not locked, going on without it: needs CAP_IPC_LOCK or an unlimited RLIMIT_MEMLOCK";
+
+/// The CPUs that thread `pid` may use; 0 is this one.
+fn cpus_of(pid: Pid) -> Vec<usize> {
+    let set = sched_getaffinity(pid).expect("the thread runs");
+    (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap()).collect()
+}
+
+/// Runs `act` with all that it starts on CPU `cpu`.
+fn on_cpu<T: Send>(cpu: usize, act: impl FnOnce() -> T + Send) -> T {
+    let pinned = || {
+        let mut set = CpuSet::new();
+        set.set(cpu).unwrap();
+        sched_setaffinity(Pid::from_raw(0), &set).expect("the CPU is ours");
+        act()
+    };
+    thread::scope(|scope| scope.spawn(pinned).join()).expect("no panic")
+}
+
+/// The thread of process `pid` that writes its messages.
+fn log_thread(pid: Pid) -> Pid {
+    wait_for("the log's thread", || {
+        fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten().find_map(|task| {
+            let name = fs::read_to_string(task.path().join("comm")).ok()?;
+            let id = task.file_name().to_str()?.parse().ok()?;
+            (name == "log\n").then_some(Pid::from_raw(id))
+        })
+    })
+}
+
+/// Scheduling policy and real-time priority of thread `pid`: 0 and 0 for an ordinary one, 1 and more
+/// for `SCHED_FIFO`.
+fn policy_of(pid: Pid) -> (u32, u32) {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    // After the name in brackets: state is field 3, rt_priority 40, policy 41 (proc(5)).
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[38].parse().unwrap(), fields[37].parse().unwrap())
+}
+
+/// Memory that process `pid` has locked, in KiB.
+fn locked(pid: Pid) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmLck:")).expect("a VmLck line");
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn is_allowed(command: &mut Command) -> bool {
+    let finished = run(command);
+    if !finished.status.success() {
+        println!("not allowed here: {}", finished.stderr);
+    }
+    finished.status.success()
+}
+
+fn may_be_realtime() -> bool {
+    is_allowed(Command::new("chrt").args(["-f", "1", "true"]))
+}
+
+/// Starts what `wrapper` makes of the program, with the words of `line`. Everybody may use what it
+/// uses.
+#[track_caller]
+fn start_by(wrapper: &[&str], line: &str) -> Switch {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+    let program = dir.path().join("uml_switch");
+    fs::copy(binary(), &program).unwrap();
+    let mut words = wrapper.iter().map(Path::new).chain([program.as_path()]);
+    let mut command = Command::new(words.next().unwrap());
+    let control = dir.path().join("ctl");
+    command.args(words).arg("-unix").arg(&control).args(line.split_whitespace());
+    Switch::spawn(dir, control, command)
+}
+
+#[track_caller]
+fn check_service(switch: &Switch) {
+    let guests = Client::several(switch, 2);
+    Client::introduce(&guests);
+    guests[0].reach(&guests[1]);
+}
+
+#[test]
+fn the_loop_runs_on_the_cpu_that_is_asked_for_and_the_log_wherever_there_is_one() {
+    let all = cpus_of(Pid::from_raw(0));
+    for &cpu in &all {
+        let switch = Switch::with(&format!("--cpu {cpu}"));
+        assert_eq!(cpus_of(switch.pid()), [cpu]);
+        assert_eq!(cpus_of(log_thread(switch.pid())), all);
+        check_service(&switch);
+    }
+}
+
+#[test]
+fn it_runs_there_in_the_background_too() {
+    let all = cpus_of(Pid::from_raw(0));
+    let background = Background::new();
+    let finished = background.run(&format!("--cpu {}", all[all.len() - 1]));
+    assert_eq!(finished.status.code(), Some(0));
+    assert_eq!(finished.stderr, "");
+    let pid = background.pid();
+    wait_for("the CPU", || (cpus_of(pid) == all[all.len() - 1..]).then_some(()));
+    assert_eq!(cpus_of(log_thread(pid)), all);
+}
+
+#[test]
+fn a_cpu_that_cannot_be_had_is_an_error_that_names_those_that_can() {
+    let first = cpus_of(Pid::from_raw(0))[0];
+    for args in ["", "--daemon"] {
+        for cpu in [first + 1, 1_000_000] {
+            let background = Background::new();
+            let mut command = Command::new(binary());
+            command.current_dir(background.dir.path()).args(args.split_whitespace());
+            command.args(["-unix", &background.name, "--cpu", &cpu.to_string()]);
+            let finished = on_cpu(first, || run(&mut command));
+            assert_eq!(finished.status.code(), Some(1));
+            assert_eq!(
+                finished.stderr,
+                format!(
+                    "uml_switch: cannot run on CPU {cpu}: the CPUs that the switch may use are \
+                     {first}\n"
+                )
+            );
+            assert!(!background.control().exists());
+            assert_eq!(background.pids(), []);
+        }
+    }
+}
+
+#[test]
+fn the_loop_and_nobody_else_is_real_time() {
+    let switch = Switch::with("--realtime");
+    check_service(&switch);
+    if may_be_realtime() {
+        assert_eq!(policy_of(switch.pid()), (1, 1));
+        assert!(!switch.log().contains("no real-time scheduling"));
+        switch.wait_for_log("scheduling realtime=true");
+    } else {
+        assert_eq!(policy_of(switch.pid()), (0, 0));
+        switch.wait_for_log(NO_REALTIME);
+    }
+    assert_eq!(policy_of(log_thread(switch.pid())), (0, 0));
+}
+
+#[test]
+fn it_is_real_time_in_the_background_too() {
+    let background = Background::new();
+    let finished = background.run("--realtime");
+    assert_eq!(finished.status.code(), Some(0));
+    let pid = background.pid();
+    if may_be_realtime() {
+        wait_for("the policy", || (policy_of(pid) == (1, 1)).then_some(()));
+        assert!(!finished.stderr.contains(NO_REALTIME), "{}", finished.stderr);
+    } else {
+        assert!(finished.stderr.contains(NO_REALTIME), "{}", finished.stderr);
+    }
+    assert_eq!(policy_of(log_thread(pid)), (0, 0));
+    let guests = [1, 2].map(|n| Client::dial(&background.control(), mac(n)));
+    Client::introduce(&guests);
+}
+
+#[test]
+fn locked_memory_is_no_more_than_what_is_used() {
+    let (plain, locking) = (Switch::start(), Switch::with("--realtime"));
+    check_service(&plain);
+    check_service(&locking);
+    if locking.log().contains(NO_LOCK) {
+        println!("not allowed here: mlockall");
+        assert_eq!(locked(locking.pid()), 0);
+        return;
+    }
+    assert!(locked(locking.pid()) * 1024 > locking.resident());
+    let (with, without) = (locking.resident(), plain.resident());
+    assert!(with < without + (1 << 20), "{with} bytes, {without} if not locked");
+}
+
+#[test]
+fn an_ordinary_user_is_told_what_is_missing_and_served() {
+    let Some(switch) = as_user(USER, || start_by(&[], "--realtime")) else { return };
+    let log = switch.log();
+    assert_eq!(log.matches(NO_REALTIME).count(), 1, "{log}");
+    assert_eq!(log.matches(NO_LOCK).count(), 1, "{log}");
+    assert_eq!(policy_of(switch.pid()), (0, 0));
+    assert_eq!(locked(switch.pid()), 0);
+    check_service(&switch);
+}
+
+#[test]
+fn a_right_is_enough_for_what_it_is_for() {
+    if !geteuid().is_root() || !may_be_realtime() {
+        println!("not root with all rights: cannot give some of them to another user");
+        return;
+    }
+    let user = USER.to_string();
+    let as_user = ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"];
+    let with = |rights: &[&'static str]| -> Vec<&str> {
+        let split =
+            rights.iter().position(|word| word.starts_with("--inh")).unwrap_or(rights.len());
+        [&rights[..split], &as_user, &rights[split..]].concat()
+    };
+    let rows: [(&[&str], (u32, u32), bool); 4] = [
+        (&["--inh-caps=+sys_nice", "--ambient-caps=+sys_nice"], (1, 1), false),
+        (&["--inh-caps=+ipc_lock", "--ambient-caps=+ipc_lock"], (0, 0), true),
+        // The soft limit is ours to raise.
+        (&["prlimit", "--rtprio=0:1", "--memlock=1000000000"], (1, 1), false),
+        (&["prlimit", "--rtprio=0", "--memlock=0:unlimited"], (0, 0), true),
+    ];
+    for (rights, policy, locks) in rows {
+        let wrapper = with(rights);
+        if !is_allowed(Command::new(wrapper[0]).args(&wrapper[1..]).arg("true")) {
+            continue;
+        }
+        let switch = start_by(&wrapper, "--realtime");
+        assert_eq!(policy_of(switch.pid()), policy, "{rights:?}");
+        assert_eq!(locked(switch.pid()) > 0, locks, "{rights:?}");
+        let log = switch.log();
+        assert_eq!(log.contains(NO_REALTIME), policy == (0, 0), "{log}");
+        assert_eq!(log.contains(NO_LOCK), !locks, "{log}");
+        check_service(&switch);
+    }
+}
+
+/// One asks, the other answers, `rounds` times.
+fn play(switch: &Switch, rounds: u32) -> Vec<Client> {
+    let guests = Client::several(switch, 2);
+    Client::introduce(&guests);
+    let answering = guests[1].data.try_clone().unwrap();
+    let (question, answer) = (frame(mac(2), mac(1), 60), frame(mac(1), mac(2), 60));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut buffer = [0; 100];
+            answering.set_read_timeout(Some(crate::support::DEADLINE)).unwrap();
+            for _ in 0..rounds {
+                let len = crate::support::uninterrupted(|| answering.recv(&mut buffer));
+                assert_eq!(buffer[..len.expect("a question")], question);
+                guests[1].send(&answer);
+            }
+        });
+        for _ in 0..rounds {
+            guests[0].send(&question);
+            assert_eq!(guests[0].receive(), answer);
+        }
+    });
+    guests
+}
+
+#[test]
+fn busy_polling_finds_frames_and_says_how_many_at_the_end() {
+    if cpus_of(Pid::from_raw(0)).len() < 2 {
+        println!("one CPU: nothing to test");
+        return;
+    }
+    wait_for("spins that find frames", || {
+        let switch = Switch::with("--busy-poll 1000");
+        drop(play(&switch, 500));
+        let totals = switch.stop();
+        totals.check_sums();
+        assert!(totals.get("spins_found") <= totals.get("spins"));
+        (totals.get("spins_found") > 0).then_some(())
+    });
+}
+
+#[test]
+fn an_idle_switch_does_not_poll() {
+    let switch = Switch::with("--busy-poll 1000");
+    let guests = play(&switch, 500);
+    let before = switch.cpu();
+    for _ in 0..3 {
+        guests[1].expect_silence();
+    }
+    let spent = switch.cpu() - before;
+    assert!(spent < SILENCE, "{spent:?} of processor time while nothing happened");
+    let before = switch.cpu();
+    for _ in 0..10 {
+        thread::sleep(Duration::from_millis(50));
+        guests[0].reach(&guests[1]);
+    }
+    let spent = switch.cpu() - before;
+    assert!(spent < SILENCE, "{spent:?} of processor time for 10 frames");
+}
+
+#[test]
+fn without_the_option_nothing_is_said_of_it() {
+    let mut switch = Switch::start();
+    check_service(&switch);
+    switch.signal(Signal::SIGTERM);
+    switch.wait();
+    let log = switch.log();
+    assert!(!log.contains("busy_poll") && !log.contains("scheduling"), "{log}");
+}
+
+#[test]
+fn with_one_cpu_it_does_not_poll_and_says_so() {
+    let first = cpus_of(Pid::from_raw(0))[0];
+    let switch = on_cpu(first, || Switch::with("--busy-poll 50"));
+    switch.wait_for_log("no busy polling: with one CPU");
+    drop(play(&switch, 100));
+    assert_eq!(switch.stop().get("spins"), 0);
+
+    // In the background there is nobody to tell, so it is said before.
+    let background = Background::new();
+    let finished = on_cpu(first, || background.run("--busy-poll 50"));
+    assert_eq!(finished.status.code(), Some(0));
+    assert!(finished.stderr.contains("no busy polling: with one CPU"), "{}", finished.stderr);
+}
+
+#[test]
+fn a_real_time_loop_does_not_poll_and_says_so() {
+    if !may_be_realtime() || cpus_of(Pid::from_raw(0)).len() < 2 {
+        return;
+    }
+    let switch = Switch::with("--realtime --busy-poll 50");
+    switch.wait_for_log("no busy polling: with real-time scheduling");
+    drop(play(&switch, 100));
+    assert_eq!(switch.stop().get("spins"), 0);
+}
+
+#[test]
+fn it_polls_in_the_background_too() {
+    let background = Background::new();
+    let log = background.dir.path().join("log");
+    let mut command = background.command();
+    command.args(["--busy-poll", "50"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).unwrap());
+    assert_eq!(finish(&mut command).code(), Some(0));
+    background.end(Signal::SIGTERM);
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains("spins_found=0") || log.contains("with one CPU"), "{log}");
+}
+
+#[test]
+fn wrong_values_are_usage_errors_and_the_help_says_what_it_costs() {
+    for line in ["--busy-poll 0", "--busy-poll 1001", "--busy-poll", "--cpu x", "--realtime=yes"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new(binary());
+        command.current_dir(dir.path()).args(["-unix", "ctl"]).args(line.split_whitespace());
+        let finished = run(&mut command);
+        assert_eq!(finished.status.code(), Some(1), "{line}");
+        assert!(finished.stderr.contains("Usage: uml_switch "), "{line}: {}", finished.stderr);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "{line}");
+    }
+    let help = run(Command::new(binary()).arg("--help")).stdout;
+    for word in ["--busy-poll", "--realtime", "--cpu", "CPU", "5 %"] {
+        assert!(help.contains(word), "{word} is missing:\n{help}");
+    }
+}
