@@ -29,6 +29,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use competitor::{Competitor, Kind};
+use measure::Outcome;
 use progress::Progress;
 use report::machine::{Machine, first_line};
 use report::{Contender, Report, Role, table};
@@ -93,7 +94,6 @@ fn main() -> ExitCode {
 /// Does what the command line asks for; it failed if our switch did in a scenario.
 fn compare(args: &Args) -> Result<ExitCode> {
     let scenarios = args.scenarios();
-    ensure!(!scenarios.is_empty(), "no scenario has a name like that; --list says which there are");
     if args.list {
         for scenario in &scenarios {
             println!("{}", scenario.name);
@@ -102,18 +102,22 @@ fn compare(args: &Args) -> Result<ExitCode> {
     }
     // The queue length belongs to the namespace; the machine's own is left alone.
     unshare(CloneFlags::CLONE_NEWNET).context("a network namespace of its own needs root")?;
-    let (report, all_worked) = run(args, &scenarios)?;
+    let report = run(args, &scenarios)?;
+    ensure!(!report.outcomes.is_empty(), "nothing has a name like that; --list says what there is");
     if !args.smoke {
         print!("{}", table::verdict(&report));
-    } else if all_worked {
-        println!("all scenarios work");
     }
     args.write(&report)?;
-    Ok(if all_worked { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let failed: Vec<_> =
+        report.outcomes.iter().filter(|outcome| outcome.failed(report.ours())).collect();
+    for outcome in &failed {
+        eprintln!("FAILED: {} (qlen {})", outcome.scenario, outcome.queue_length);
+    }
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs the scenarios and prints what each brings. Also says whether our switch did its work in all.
-fn run(args: &Args, scenarios: &[Scenario]) -> Result<(Report, bool)> {
+/// Runs the scenarios and prints what each brings.
+fn run(args: &Args, scenarios: &[Scenario]) -> Result<Report> {
     let effort = args.effort();
     let competitors = competitors(args.also.as_deref());
     let names: Vec<String> = competitors.iter().map(|who| who.name.clone()).collect();
@@ -126,37 +130,25 @@ fn run(args: &Args, scenarios: &[Scenario]) -> Result<(Report, bool)> {
         second: effort.second.as_secs_f64(),
     };
     let progress = Progress::new(scenarios.len());
-    let mut all_worked = true;
     for (n, scenario) in scenarios.iter().enumerate() {
         progress.begin(n + 1, &scenario.name);
         let outcomes = runner::run(scenario, &competitors, effort, &progress)?;
         progress.clear();
-        let before = report.outcomes.len();
-        report.add(&names, outcomes);
-        for outcome in &report.outcomes[before..] {
-            if !args.smoke {
-                println!("{}", table::block(&report, outcome));
-            }
-            for (who, competitor) in competitors.iter().enumerate() {
-                if competitor.kind == Kind::Ours && outcome.failed(who) {
-                    all_worked = false;
-                    let at = outcome.queue_length;
-                    let (what, who) = (&outcome.scenario, &competitor.name);
-                    progress.say(&format!("{what} (qlen {at}): {who} FAILED"));
-                }
-            }
-        }
+        args.take(&mut report, &names, outcomes);
     }
-    Ok((report, all_worked))
+    Ok(report)
 }
 
 impl Args {
+    /// Whether what has this name is to be run.
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| name.contains(part))
+    }
+
     /// What is to be run.
     fn scenarios(&self) -> Vec<Scenario> {
-        let wanted =
-            |name: &str| self.only.is_empty() || self.only.iter().any(|part| name.contains(part));
         let mut scenarios = scenarios::all();
-        scenarios.retain(|scenario| wanted(&scenario.name));
+        scenarios.retain(|scenario| self.wants(&scenario.name));
         for scenario in &mut scenarios {
             if self.smoke {
                 scenario.queue_lengths = &scenario.queue_lengths[..1];
@@ -174,6 +166,17 @@ impl Args {
         Effort {
             rounds: self.rounds.unwrap_or(rounds),
             second: Duration::from_secs_f64(self.second.unwrap_or(second)),
+        }
+    }
+
+    /// Puts what has come out into the report, and on the screen.
+    fn take(&self, report: &mut Report, names: &[String], outcomes: Vec<Outcome>) {
+        let before = report.outcomes.len();
+        report.add(names, outcomes);
+        if !self.smoke {
+            for outcome in &report.outcomes[before..] {
+                println!("{}", table::block(report, outcome));
+            }
         }
     }
 
