@@ -21,6 +21,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Parser;
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use competitor::{Competitor, Kind};
 use runner::Effort;
@@ -53,6 +54,7 @@ fn main() -> Result<()> {
     let args = Args::parse();
     // The queue length belongs to the namespace; the machine's own is left alone.
     unshare(CloneFlags::CLONE_NEWNET).context("a network namespace of its own needs root")?;
+    allow_descriptors(MOST_DESCRIPTORS)?;
     let competitors = competitors(args.also);
     let effort = Effort { rounds: args.rounds, second: Duration::from_secs_f64(args.second) };
     let wanted =
@@ -71,6 +73,16 @@ fn main() -> Result<()> {
                 println!("  {:?}", figure.reached(2, 0));
             }
         }
+    }
+    Ok(())
+}
+
+/// Lets us and the switches that we start have `most` open files, if that is not so already.
+fn allow_descriptors(most: u64) -> Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < most {
+        setrlimit(Resource::RLIMIT_NOFILE, most, hard.max(most))
+            .with_context(|| format!("cannot have {most} open files"))?;
     }
     Ok(())
 }
@@ -97,3 +109,6 @@ fn competitors(also: Option<PathBuf>) -> Vec<Competitor> {
     }));
     all
 }
+
+/// Two for each of 1000 guests, and some.
+const MOST_DESCRIPTORS: u64 = 4096;
