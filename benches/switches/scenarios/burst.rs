@@ -64,8 +64,8 @@ fn burst(from: &Client, to: &Client, len: u64) -> Result<Burst> {
             read(to, len)
         });
         let accepted = send(from, to, len);
-        let arrived = overload::joined(vec![reader])?;
-        Ok(Burst { accepted: accepted?, arrived: arrived[0] })
+        let arrived = overload::join(reader)?;
+        Ok(Burst { accepted: accepted?, arrived })
     })
 }
 

@@ -49,8 +49,8 @@ fn run(bed: &Bed<'_>, receivers: u32) -> Result<Samples> {
             let sent = send(sender, bed.seconds(1.0));
             let time = start.elapsed();
             sending.store(false, Ordering::Relaxed);
-            let copies = overload::joined(vec![reading])?;
-            Ok((sent?, time, copies[0]))
+            let copies = overload::join(reading)?;
+            Ok((sent?, time, copies))
         })
     })?;
     let accepted = sent * receivers.len() as u64;

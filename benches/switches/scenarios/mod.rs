@@ -1,5 +1,6 @@
 //! All comparisons, in the order in which they are shown.
 
+mod at_rest;
 mod burst;
 mod flood;
 mod one_way;
@@ -7,6 +8,8 @@ mod overload;
 mod pairs;
 mod ports;
 mod round_trip;
+mod stalled;
+mod stations;
 
 use crate::scenario::Scenario;
 
@@ -19,6 +22,9 @@ pub fn all() -> Vec<Scenario> {
         burst::scenarios(),
         flood::scenarios(),
         ports::scenarios(),
+        stations::scenarios(),
+        stalled::scenarios(),
+        at_rest::scenarios(),
     ]
     .into_iter()
     .flatten()

@@ -198,10 +198,11 @@ pub fn run(bed: &Bed<'_>, flows: &[Flow<'_>], in_turn: usize, limit: Limit) -> R
                     })
                 })
                 .collect();
-            let accepted = joined(sending);
+            let accepted: Vec<_> = sending.into_iter().map(join).collect();
             let time = start.elapsed();
-            let tallies = joined(receiving)?;
-            Ok((with_accepted(tallies, &accepted?.concat()), time))
+            let tallies = receiving.into_iter().map(join).collect::<Result<_>>()?;
+            let accepted = accepted.into_iter().collect::<Result<Vec<_>>>()?.concat();
+            Ok((with_accepted(tallies, &accepted), time))
         })
     })?;
     Ok(Load { tallies, time, cpu: bed.switch.cpu()? - before })
@@ -241,12 +242,9 @@ pub fn accepts(sent: io::Result<()>) -> io::Result<bool> {
     }
 }
 
-/// What all of `threads` found, once they have ended.
-pub fn joined<T>(threads: Vec<ScopedJoinHandle<'_, Result<T>>>) -> Result<Vec<T>> {
-    threads
-        .into_iter()
-        .map(|thread| thread.join().map_err(|_| anyhow!("a client's thread panicked"))?)
-        .collect()
+/// What `thread` found, once it has ended.
+pub fn join<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().map_err(|_| anyhow!("a client's thread panicked"))?
 }
 
 fn with_accepted(mut tallies: Vec<Tally>, accepted: &[u64]) -> Vec<Tally> {
