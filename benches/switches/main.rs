@@ -77,12 +77,11 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Lets us and the switches that we start have `most` open files, if that is not so already.
+/// Lets us and the switches that we start have `most` open files, or as many as we may.
 fn allow_descriptors(most: u64) -> Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < most {
-        setrlimit(Resource::RLIMIT_NOFILE, most, hard.max(most))
-            .with_context(|| format!("cannot have {most} open files"))?;
+        setrlimit(Resource::RLIMIT_NOFILE, most.min(hard), hard)?;
     }
     Ok(())
 }
