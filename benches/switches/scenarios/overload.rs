@@ -39,9 +39,9 @@ pub struct Load {
     /// For each flow, in the order in which they were given.
     pub tallies: Vec<Tally>,
     /// How long the senders sent.
-    pub time: Duration,
+    time: Duration,
     /// Processor time of the switch, until the last frame had come.
-    pub cpu: Duration,
+    cpu: Duration,
 }
 
 /// What became of the frames of one flow.
