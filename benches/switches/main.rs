@@ -25,6 +25,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -102,6 +103,7 @@ fn compare(args: &Args) -> Result<ExitCode> {
     }
     // The queue length belongs to the namespace; the machine's own is left alone.
     unshare(CloneFlags::CLONE_NEWNET).context("a network namespace of its own needs root")?;
+    allow_descriptors()?;
     let report = run(args, &scenarios)?;
     ensure!(!report.outcomes.is_empty(), "nothing has a name like that; --list says what there is");
     if !args.smoke {
@@ -226,6 +228,15 @@ fn competitors(also: Option<&Path>) -> Vec<Competitor> {
     ];
     all.extend(also.map(|program| competitor("other build", Kind::Ours, program)));
     all
+}
+
+/// Lets us and the switches that we start have `most` open files, or as many as we may.
+fn allow_descriptors(most: u64) -> Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < most {
+        setrlimit(Resource::RLIMIT_NOFILE, most.min(hard), hard)?;
+    }
+    Ok(())
 }
 
 /// What the report says of a competitor. The first of ours is the one that is judged.
