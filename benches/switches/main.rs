@@ -103,7 +103,7 @@ fn compare(args: &Args) -> Result<ExitCode> {
     }
     // The queue length belongs to the namespace; the machine's own is left alone.
     unshare(CloneFlags::CLONE_NEWNET).context("a network namespace of its own needs root")?;
-    allow_descriptors()?;
+    allow_descriptors(MOST_DESCRIPTORS)?;
     let report = run(args, &scenarios)?;
     ensure!(!report.outcomes.is_empty(), "nothing has a name like that; --list says what there is");
     if !args.smoke {
@@ -254,3 +254,6 @@ fn contender(competitor: &Competitor) -> Contender {
     };
     Contender { name: competitor.name.clone(), role, version }
 }
+
+/// Two for each of 1000 guests, and some.
+const MOST_DESCRIPTORS: u64 = 4096;
