@@ -9,13 +9,14 @@
 
 mod client;
 mod competitor;
+mod guests;
 mod measure;
 mod place;
 mod runner;
 mod scenario;
 mod scenarios;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -23,6 +24,7 @@ use clap::Parser;
 use nix::sched::{CloneFlags, unshare};
 
 use competitor::{Competitor, Kind};
+use measure::Outcome;
 use runner::Effort;
 
 /// Compare this switch with the C uml_switch and with vde_switch
@@ -59,19 +61,11 @@ fn main() -> Result<()> {
         |name: &str| args.only.is_empty() || args.only.iter().any(|part| name.contains(part));
     for scenario in scenarios::all().iter().filter(|scenario| wanted(&scenario.name)) {
         let outcomes = runner::run(scenario, &competitors, effort, &|line| eprintln!("{line}"))?;
-        for outcome in outcomes {
-            println!("{} (qlen {})", outcome.scenario, outcome.queue_length);
-            for figure in &outcome.figures {
-                print!("  {:<24}", figure.metric.name);
-                for who in 0..competitors.len() {
-                    let median = figure.spread(who).map_or(f64::NAN, |spread| spread.median);
-                    let ratio = figure.ratio(who, 0).map_or(f64::NAN, |spread| spread.median);
-                    print!("  {median:>12.2} ({ratio:.2}x)");
-                }
-                println!("  {:?}", figure.reached(2, 0));
-            }
-        }
+        outcomes.iter().for_each(|outcome| show(outcome, competitors.len()));
     }
+    let ours = Path::new(env!("CARGO_BIN_EXE_uml_switch"));
+    let (names, outcomes) = guests::run(&wanted, effort, ours, &|line| eprintln!("{line}"))?;
+    outcomes.iter().for_each(|outcome| show(outcome, names.len()));
     Ok(())
 }
 
@@ -96,4 +90,17 @@ fn competitors(also: Option<PathBuf>) -> Vec<Competitor> {
         program,
     }));
     all
+}
+
+fn show(outcome: &Outcome, competitors: usize) {
+    println!("{} (qlen {})", outcome.scenario, outcome.queue_length);
+    for figure in &outcome.figures {
+        print!("  {:<24}", figure.metric.name);
+        for who in 0..competitors {
+            let median = figure.spread(who).map_or(f64::NAN, |spread| spread.median);
+            let ratio = figure.ratio(who, 0).map_or(f64::NAN, |spread| spread.median);
+            print!("  {median:>12.2} ({ratio:.2}x)");
+        }
+        println!("  {:?}", figure.reached(2, 0));
+    }
 }
