@@ -34,8 +34,8 @@ pub struct Guest {
 pub struct Job(u32);
 
 impl Guest {
-    /// Starts a guest whose network is `interface`, as the kernel's command line wants it, and whose
-    /// files are in `directory`, a path without blanks.
+    /// Starts a guest whose network is `interface`, as the kernel's command line wants it, and
+    /// whose files are in `directory`, a path without blanks.
     pub fn boot(directory: &Path, interface: &str) -> Result<Guest> {
         let init = directory.join("init.sh");
         if !init.exists() {

@@ -16,6 +16,7 @@ pub fn missing() -> Option<String> {
         ("iperf3", "iperf3"),
         ("fping", "fping"),
         ("ip", "iproute2"),
+        ("setpriv", "util-linux"),
     ];
     let found = |name: &str| PATH.split(':').any(|dir| Path::new(dir).join(name).exists());
     if let Some((name, package)) = commands.into_iter().find(|(name, _)| !found(name)) {
@@ -40,8 +41,9 @@ pub fn ip(args: &str) -> Result<()> {
     Ok(())
 }
 
-/// A directory in memory, where guests find theirs: what would be written to a disk disturbs the figures. Its
-/// path is short and without blanks, as kernels' command lines want it. Gone when dropped.
+/// A directory in memory, where guests find theirs: what would be written to a disk disturbs the
+/// figures. Its path is short and without blanks, as kernels' command lines want it. Gone when
+/// dropped.
 #[derive(Debug)]
 pub struct Stage(TempDir);
 
@@ -69,7 +71,7 @@ impl Drop for Stage {
     }
 }
 
-/// Frames that the network is not given by us would be counted with ours: no IPv6, which speaks by itself.
+/// Lets the host say nothing by itself, as IPv6 does: it would be counted with what we send.
 pub fn silence() -> Result<()> {
     for scope in ["all", "default"] {
         let path = PathBuf::from("/proc/sys/net/ipv6/conf").join(scope).join("disable_ipv6");

@@ -1,5 +1,5 @@
-//! Comparisons with real guests: User-Mode Linux kernels on each of the switches, and on a bridge of
-//! the Linux kernel with a TAP interface for each guest.
+//! Comparisons with real guests: User-Mode Linux kernels on each of the switches, and on a bridge
+//! of the Linux kernel with a TAP interface for each guest.
 //!
 //! Each round boots three guests on each competitor and lets them do everything in turn.
 
@@ -22,9 +22,9 @@ use network::Competitor;
 use site::Site;
 use work::Work;
 
-/// Compares the C `uml_switch`, `vde_switch`, `ours` and the bridge, in all that is `wanted` by name.
-/// Returns their names, in this order, and what came out. What fails has no value, and `say` is told
-/// why; if there can be no guests here, it is told just that.
+/// Compares the C `uml_switch`, `vde_switch`, `ours` and the bridge, in all that is `wanted` by
+/// name. Returns their names, in this order, and what came out. What fails has no value, and `say`
+/// is told why; if there can be no guests here, it is told just that.
 pub fn run(
     wanted: &dyn Fn(&str) -> bool,
     effort: Effort,

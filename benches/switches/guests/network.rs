@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::host::ip;
+use super::host::{self, ip};
 use crate::client::{Mac, mac};
 use crate::competitor::Kind;
 
@@ -52,8 +52,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// Starts `competitor` for so many guests, with its files in `directory`, and gives the host its
-    /// address.
+    /// Starts `competitor` for so many guests, with its files in `directory`, and gives the host
+    /// its address.
     pub fn start(competitor: &Competitor, guests: u32, directory: &Path) -> Result<Network> {
         let mut network = Network { switch: None, interfaces: Vec::new() };
         match &competitor.way {
@@ -81,8 +81,8 @@ impl Network {
         let mac = show(mac(n));
         match &self.switch {
             Some(switch) => format!("eth0=daemon,{mac},unix,{}", switch.control.display()),
-            // Without gro=1 it does not take the large frames that other guests send, and TCP crawls;
-            // `eth0=tuntap` has half the throughput.
+            // Without gro=1 it does not take the large frames that other guests send, and TCP
+            // crawls; `eth0=tuntap` has half the throughput.
             None => format!("vec0:transport=tap,ifname={},depth=128,gro=1,mac={mac}", tap(n)),
         }
     }
@@ -118,8 +118,8 @@ impl Drop for Network {
     }
 }
 
-/// The arguments of `ip`, a line for each call, that give station `n` its address on `interface`. All are told each
-/// other's addresses: questions about them would be counted too.
+/// The arguments of `ip`, a line for each call, that give station `n` its address on `interface`.
+/// All are told each other's addresses: questions about them would be counted too.
 pub fn join(n: u32, interface: &str, guests: u32) -> String {
     let mut calls = format!("addr add {}/24 dev {interface}\n", address(n));
     calls += &format!("link set {interface} up");
@@ -150,7 +150,9 @@ impl Switch {
     fn start(kind: Kind, program: &Path, directory: &Path) -> Result<Switch> {
         let control = directory.join(if kind == Kind::Vde { "vde/ctl" } else { "ctl" });
         let log = directory.join("log");
-        let mut command = Command::new(program);
+        // It ends with us, also when we are killed.
+        let mut command = host::command("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(program);
         match kind {
             Kind::Vde => command.arg("-s").arg(directory.join("vde")),
             Kind::Reference | Kind::Ours => command.arg("-unix").arg(&control),
@@ -161,8 +163,7 @@ impl Switch {
         }
         // The C program and vde_switch end, or spin, without an open input.
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(File::create(&log)?);
-        let child =
-            command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
+        let child = command.spawn().context("cannot run setpriv")?;
         let mut switch = Switch { child, control, log };
         let deadline = Instant::now() + PATIENCE;
         while UnixStream::connect(&switch.control).is_err() {

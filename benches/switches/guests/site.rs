@@ -56,8 +56,8 @@ impl Site {
         self.second.mul_f64(seconds).as_secs_f64().round().max(1.0) as u64
     }
 
-    /// Runs a command line of the shell there, for a minute at most, and returns what it printed. It
-    /// must succeed.
+    /// Runs a command line of the shell there, for a minute at most, and returns what it printed.
+    /// It must succeed.
     pub fn run(&mut self, station: Station, command: &str) -> Result<String> {
         let guest = match station {
             Station::Host => return on_host(command),
