@@ -1,7 +1,8 @@
 //! Comparisons with real guests: User-Mode Linux kernels on each of the switches, and on a bridge
 //! of the Linux kernel with a TAP interface for each guest.
 //!
-//! Each round boots three guests on each competitor and lets them do everything in turn.
+//! Each round boots three guests on each competitor and lets them do everything in turn. A round
+//! takes two to three minutes for each queue length.
 
 mod counters;
 mod guest;
