@@ -9,6 +9,7 @@
 
 mod client;
 mod competitor;
+mod guests;
 mod measure;
 mod place;
 mod progress;
@@ -35,7 +36,7 @@ use progress::Progress;
 use report::machine::{Machine, first_line};
 use report::{Contender, Report, Role, table};
 use runner::Effort;
-use scenario::Scenario;
+use scenario::{BOTH, Scenario};
 
 /// Compare this switch with the C uml_switch and with vde_switch
 #[derive(Debug, Parser)]
@@ -96,8 +97,9 @@ fn main() -> ExitCode {
 fn compare(args: &Args) -> Result<ExitCode> {
     let scenarios = args.scenarios();
     if args.list {
-        for scenario in &scenarios {
-            println!("{}", scenario.name);
+        let with_guests = guests::names().filter(|name| args.wants(name));
+        for name in scenarios.iter().map(|scenario| scenario.name.clone()).chain(with_guests) {
+            println!("{name}");
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -138,6 +140,11 @@ fn run(args: &Args, scenarios: &[Scenario]) -> Result<Report> {
         progress.clear();
         args.take(&mut report, &names, outcomes);
     }
+    let ours = Path::new(env!("CARGO_BIN_EXE_uml_switch"));
+    let lengths = args.queue_lengths(BOTH);
+    let say = |line: &str| progress.say(line);
+    let (names, outcomes) = guests::run(&|name| args.wants(name), lengths, effort, ours, &say)?;
+    args.take(&mut report, &names, outcomes);
     Ok(report)
 }
 
@@ -152,11 +159,14 @@ impl Args {
         let mut scenarios = scenarios::all();
         scenarios.retain(|scenario| self.wants(&scenario.name));
         for scenario in &mut scenarios {
-            if self.smoke {
-                scenario.queue_lengths = &scenario.queue_lengths[..1];
-            }
+            scenario.queue_lengths = self.queue_lengths(scenario.queue_lengths);
         }
         scenarios
+    }
+
+    /// Which of a scenario's queue lengths are run: to see that it works, one is enough.
+    fn queue_lengths(&self, all: &'static [u32]) -> &'static [u32] {
+        if self.smoke { &all[..1] } else { all }
     }
 
     fn effort(&self) -> Effort {

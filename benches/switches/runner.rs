@@ -69,7 +69,7 @@ fn outcome(scenario: &Scenario, queue_length: u32, samples: &[Vec<Option<Samples
 }
 
 /// Sets how many datagrams may wait at a socket that is made from now on, in this network namespace.
-fn set_queue_length(length: u32) -> Result<()> {
+pub fn set_queue_length(length: u32) -> Result<()> {
     fs::write(QUEUE_LENGTH, length.to_string())
         .with_context(|| format!("cannot set {QUEUE_LENGTH}"))
 }
