@@ -15,9 +15,10 @@
 //! # A source's other traffic must not pay: [`Wait`]
 //! What is not read of a source may be for somebody else: a game server's frames to all its players
 //! would wait behind one player's download, and a hostile guest could arrange that by reading just
-//! fast enough to be trusted. So a source that has lately sent to more than one port is held for
-//! [`BRIEFLY`] at the most, and then spared for [`SPARED`] times as long: at least three quarters of
-//! the time its frames are forwarded at once, and those for the slow receiver pay at that one's queue.
+//! fast enough to be trusted. So a source that sends to several ports is held for [`BRIEFLY`] at a
+//! stretch. If that was not enough, it is spared for [`SPARED`] times as long: at least three quarters
+//! of the time its frames are forwarded at once, and those for the slow receiver pay at that one's
+//! queue. A receiver that drains [`LEAST_DRAINED`] frames in that time costs nobody a frame.
 
 use std::time::{Duration, Instant};
 
@@ -37,8 +38,8 @@ pub const BRIEFLY: Duration = Duration::from_millis(2);
 /// How many times as long as it was held such a source cannot be held again.
 const SPARED: u32 = 3;
 
-/// For how long a frame to another port makes a source one that also sends to others: a game's slowest
-/// clients send some ten times a second, a ping goes once.
+/// How long ago a source may have turned to another port and back to count as one that sends to
+/// several: a game's slowest clients send some ten times a second, a ping goes once.
 const LATELY: Duration = Duration::from_secs(1);
 
 /// How often receivers that somebody is held for are looked at, by [`super::Switch::tick`].
@@ -134,14 +135,14 @@ pub(super) struct Wait {
     spared_until: Instant,
     /// The port that it last sent to, floods apart.
     last_to: Option<PortId>,
-    /// When it last sent to another one than before.
-    turned: Option<Instant>,
+    /// When it last sent to another one than before, and the time before that.
+    turned: [Option<Instant>; 2],
 }
 
 impl Wait {
     /// Of a source that nobody holds.
     pub(super) fn new(now: Instant) -> Self {
-        Wait { holders: 0, since: now, spared_until: now, last_to: None, turned: None }
+        Wait { holders: 0, since: now, spared_until: now, last_to: None, turned: [None; 2] }
     }
 
     /// True while at least one queue holds it.
@@ -152,7 +153,9 @@ impl Wait {
     /// Notes where a frame goes.
     pub(super) fn note_destination(&mut self, to: PortId, now: Instant) {
         if self.last_to != Some(to) {
-            self.turned = self.last_to.is_some().then_some(now);
+            if self.last_to.is_some() {
+                self.turned = [Some(now), self.turned[0]];
+            }
             self.last_to = Some(to);
         }
     }
@@ -178,14 +181,14 @@ impl Wait {
     /// One queue has let it go. True if it was the last.
     pub(super) fn release(&mut self, now: Instant) -> bool {
         self.holders -= 1;
-        if self.holders == 0 {
+        if self.holders == 0 && self.is_overdue(now) {
             self.spared_until = now + SPARED * now.saturating_duration_since(self.since);
         }
         self.holders == 0
     }
 
     fn sends_to_others(&self, now: Instant) -> bool {
-        self.turned.is_some_and(|turned| now.saturating_duration_since(turned) < LATELY)
+        self.turned[1].is_some_and(|turned| now.saturating_duration_since(turned) < LATELY)
     }
 }
 
@@ -235,11 +238,36 @@ mod tests {
     }
 
     #[test]
-    fn who_has_not_sent_to_others_lately_can_be_held_again() {
+    fn who_waits_for_a_receiver_that_keeps_up_is_not_spared() {
+        let now = Instant::now();
+        let mut wait = Wait::new(now);
+        for to in [1, 2, 1] {
+            wait.note_destination(port(to), now);
+        }
+        wait.hold(now);
+        let soon = now + BRIEFLY / 2;
+        assert!(!wait.is_overdue(soon));
+        assert!(wait.release(soon));
+        assert!(wait.may_be_held(soon));
+    }
+
+    #[test]
+    fn who_turns_to_another_port_for_good_sends_to_one() {
         let now = Instant::now();
         let mut wait = Wait::new(now);
         wait.note_destination(port(1), now);
         wait.note_destination(port(2), now);
+        wait.hold(now);
+        assert!(!wait.is_overdue(now + BRIEFLY));
+    }
+
+    #[test]
+    fn who_has_not_sent_to_others_lately_can_be_held_again() {
+        let now = Instant::now();
+        let mut wait = Wait::new(now);
+        for to in [1, 2, 1] {
+            wait.note_destination(port(to), now);
+        }
         wait.hold(now);
         assert!(wait.is_overdue(now + BRIEFLY));
         assert!(!wait.is_overdue(now + LATELY));

@@ -812,7 +812,9 @@ mod tests {
         let mut b = Bench::new(Mode::Switch, 3);
         b.introduce_all();
         b.stop(1);
-        b.send(0, &frame(2, 0, 80));
+        for to in [1, 2] {
+            b.send(0, &frame(to, 0, 80));
+        }
         while !b.held(0) {
             b.send(0, &frame(1, 0, 100));
         }
