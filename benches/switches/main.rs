@@ -9,11 +9,13 @@
 
 mod client;
 mod competitor;
+mod exchange;
 mod measure;
 mod place;
 mod runner;
 mod scenario;
 mod scenarios;
+mod traffic;
 
 use std::path::PathBuf;
 use std::time::Duration;
