@@ -12,7 +12,7 @@ use anyhow::{Result, anyhow, ensure};
 
 use crate::client::Client;
 use crate::scenario::Bed;
-use crate::traffic::{Arrivals, Flow, Moment, be_punctual, now, percent, sleep_until, udp_port};
+use crate::traffic::{Arrivals, Flow, Moment, be_punctual, count, now, percent, sleep_until};
 
 /// So many frames at a time, and how often.
 #[derive(Clone, Copy, Debug)]
@@ -160,12 +160,7 @@ impl Receiver<'_> {
         until: Moment,
         done: &AtomicBool,
     ) -> Result<Vec<Arrivals>> {
-        let each = |frame: &[u8]| {
-            let port = udp_port(frame);
-            if let Some(arrivals) = own.iter_mut().find(|own| Some(own.port()) == port) {
-                arrivals.count(frame, now());
-            }
-        };
+        let each = |frame: &[u8]| count(&mut own, frame, now());
         match self.reads {
             Reads::AtOnce => self.receive_at_once(done, each)?,
             Reads::At(pace) => self.receive_at(pace, done, SILENCE, each)?,

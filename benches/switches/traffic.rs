@@ -136,8 +136,7 @@ impl Arrivals {
         self.port
     }
 
-    /// Counts `frame`, which came at `at`.
-    pub fn count(&mut self, frame: &[u8], at: Moment) {
+    fn count(&mut self, frame: &[u8], at: Moment) {
         let number = number(frame, NUMBER);
         if number < self.next {
             return;
@@ -158,10 +157,15 @@ impl Arrivals {
     }
 }
 
-/// The UDP port that `frame` goes to, if it is one of a flow.
-pub fn udp_port(frame: &[u8]) -> Option<u16> {
-    let of_a_flow = frame.len() >= SHORTEST && frame[ETHER_TYPE] == IPV4;
-    of_a_flow.then(|| number(frame, PORT) as u16)
+/// Counts `frame`, which came at `at`, with its flow, if that is one of `awaited`.
+pub fn count(awaited: &mut [Arrivals], frame: &[u8], at: Moment) {
+    if frame.len() < SHORTEST || frame[ETHER_TYPE] != IPV4 {
+        return;
+    }
+    let port = number(frame, PORT) as u16;
+    if let Some(arrivals) = awaited.iter_mut().find(|arrivals| arrivals.port == port) {
+        arrivals.count(frame, at);
+    }
 }
 
 /// An empty histogram of nanoseconds, up to a minute.
@@ -200,17 +204,19 @@ fn number(frame: &[u8], place: Range<usize>) -> u64 {
 /// The shortest frame of a flow.
 pub const SHORTEST: usize = DUE.end;
 
+/// The Ethernet, IPv4 and UDP headers of a frame, none with options.
+pub const HEADERS: usize = 42;
+
 /// A full Ethernet frame.
 pub const FULL: usize = 1514;
 
 /// From how long on it is said that a flow has stalled.
 pub const STALL: Duration = Duration::from_millis(5);
 
-// Where things are in a frame: Ethernet, IPv4 and UDP without options, then number and time.
+// Where things are in a frame: in its headers, then number and time.
 const ETHER_TYPE: Range<usize> = 12..14;
 const PORT: Range<usize> = 36..38;
 const CHECKSUM: Range<usize> = 40..HEADERS;
-const HEADERS: usize = 42;
 const NUMBER: Range<usize> = HEADERS..HEADERS + 8;
 const DUE: Range<usize> = NUMBER.end..NUMBER.end + 8;
 
