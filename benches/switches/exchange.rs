@@ -1,7 +1,7 @@
 //! Guests that send flows to each other for a while, each in a thread of its own.
 //!
-//! All of them may wait, in sending and in receiving, so that a frame which finds no room is late and
-//! not missing: what was refused has no delay that could be counted. No wait lasts longer than
+//! All of them may wait, in sending and in receiving, so that a frame which finds no room is late
+//! and not missing: what was refused has no delay that could be counted. No wait lasts longer than
 //! [`PATIENCE`](crate::client::PATIENCE), whatever the switch does.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,8 +68,9 @@ impl Fate {
     }
 }
 
-/// Lets `senders` send for `time`, and `receivers` receive until nothing comes any more. Returns what
-/// became of each flow, those of the first sender first; of one that nobody receives nothing arrived.
+/// Lets `senders` send for `time`, and `receivers` receive until nothing comes any more. Returns
+/// what became of each flow, those of the first sender first; of one that nobody receives nothing
+/// arrived.
 ///
 /// # Errors
 /// Those of a client. That the switch takes nothing is none.
@@ -101,8 +102,8 @@ pub fn exchange(
             (sent, join(reading))
         }))
     })?;
-    let mut arrived = arrived?;
-    let fates = sent?.into_iter().map(|sent| {
+    let mut arrived: Vec<_> = arrived?.into_iter().flatten().collect();
+    let fates = sent?.into_iter().flatten().map(|sent| {
         let place = arrived.iter().position(|arrivals| arrivals.port() == sent.port());
         let none = || Arrivals::of(sent.port(), until);
         let arrived = place.map_or_else(none, |place| Ok(arrived.swap_remove(place)))?;
@@ -211,13 +212,10 @@ impl Receiver<'_> {
 }
 
 /// What all `threads` returned, or the first error, when all have ended.
-fn join<T>(threads: Vec<ScopedJoinHandle<'_, Result<Vec<T>>>>) -> Result<Vec<T>> {
+pub fn join<T>(threads: Vec<ScopedJoinHandle<'_, Result<T>>>) -> Result<Vec<T>> {
     let results: Vec<_> = threads.into_iter().map(ScopedJoinHandle::join).collect();
-    let mut all = Vec::new();
-    for result in results {
-        all.extend(result.unwrap_or_else(|_| Err(anyhow!("a client has panicked")))?);
-    }
-    Ok(all)
+    let panicked = |_| Err(anyhow!("a client has panicked"));
+    results.into_iter().map(|result| result.unwrap_or_else(panicked)).collect()
 }
 
 /// What a player's flow is like: small frames, now and then. The time between two is no multiple of
@@ -228,7 +226,7 @@ pub const SMALL: Pace = Pace { frames: 1, every: Duration::from_micros(1973) };
 pub const SMALL_FRAME: usize = 80;
 
 /// How long nothing must come, with the senders stopped, before nothing is expected any more.
-pub const SILENCE: Duration = Duration::from_millis(100);
+pub const SILENCE: Duration = Duration::from_millis(200);
 
 /// Room for a full frame.
 const BUFFER: usize = 2048;

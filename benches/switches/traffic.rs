@@ -1,9 +1,9 @@
 //! Flows of numbered frames: what was sent of them, and what became of it.
 //!
-//! A flow is one UDP flow, with headers as a guest's kernel makes them, so that a switch which looks
-//! at addresses and ports sees what it would see in earnest. Each frame carries its number among those
-//! that were accepted and the moment at which it was **due**: delay counts from there, so a sender
-//! that was made to wait does not hide it.
+//! A flow is one UDP flow, with headers as a guest's kernel makes them, so that a switch which
+//! looks at addresses and ports sees what it would see in earnest. Each frame carries its number
+//! among those that were accepted and the moment at which it was **due**: delay counts from there,
+//! so a sender that was made to wait does not hide it.
 
 use std::io;
 use std::ops::Range;
@@ -34,8 +34,8 @@ pub fn sleep_until(due: Moment) {
     }
 }
 
-/// Lets this thread sleep as long as it asks for and not 50 us more, as the kernel has it. For a thread
-/// of its own: what it starts inherits this, and a switch is not to.
+/// Lets this thread sleep as long as it asks for and not 50 us more, as the kernel has it. For a
+/// thread of its own: what it starts inherits this, and a switch is not to.
 pub fn be_punctual() -> Result<()> {
     Ok(nix::sys::prctl::set_timerslack(1)?)
 }

@@ -1,24 +1,26 @@
-//! Round trips while every processor is kept busy by somebody else, at normal priority: how long frames
-//! wait until the switch is run.
+//! Round trips while every processor is kept busy by somebody else, at normal priority: how long
+//! frames wait until the switch is run.
 //!
-//! The client runs with a real-time priority, whoever the switch is, for it is not the client's wait
-//! that is to be seen. Round trips begin by a schedule and count from when they were due: a switch
-//! that is always under way would have used its share of the processor and wait for another reason.
+//! The client runs with a real-time priority, whoever the switch is, for it is not the client's
+//! wait that is to be seen. Round trips begin by a schedule and count from when they were due: a
+//! switch that is always under way would have used its share of the processor and wait for another
+//! reason.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
 use nix::unistd::gettid;
 
 use crate::client::{Client, frame};
+use crate::exchange::join;
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::place::{self, Cpus, Placement};
 use crate::scenario::{BOTH, Bed, Samples, Scenario};
-use crate::traffic::{Moment, be_punctual, no_delays, now, sleep_until, with_delays};
+use crate::traffic::{be_punctual, no_delays, now, sleep_until, with_delays};
 
 /// With the switch and its client on one processor, and where the system puts them.
 pub fn scenarios() -> Vec<Scenario> {
@@ -55,15 +57,14 @@ fn run(bed: &Bed<'_>) -> Result<Samples> {
             .collect();
         let trips = hogs.and_then(|_| {
             bed.on_clients_cpu(|| {
-                let client = scope.spawn(|| round_trips(&guests, now() + bed.seconds(2.0)));
-                client.join().map_err(|_| anyhow!("the client has panicked"))?
+                join(vec![scope.spawn(|| round_trips(&guests, bed.seconds(2.0)))])
             })
         });
         stop.store(true, Ordering::Relaxed);
         trips
     })?;
     let quantiles = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
-    Ok(with_delays(Samples::default(), &trips, &quantiles))
+    Ok(with_delays(Samples::default(), &trips[0], &quantiles))
 }
 
 fn burn(stop: &AtomicBool) {
@@ -72,7 +73,7 @@ fn burn(stop: &AtomicBool) {
     }
 }
 
-fn round_trips(guests: &[Client], until: Moment) -> Result<Histogram<u64>> {
+fn round_trips(guests: &[Client], time: Duration) -> Result<Histogram<u64>> {
     let [near, far] = guests else { unreachable!("there are two") };
     let there = frame(far.mac(), near.mac(), 60);
     let back = frame(near.mac(), far.mac(), 60);
@@ -81,6 +82,7 @@ fn round_trips(guests: &[Client], until: Moment) -> Result<Histogram<u64>> {
     be_punctual()?;
     be_first()?;
     let mut due = now();
+    let until = due + time;
     while due + EVERY <= until {
         sleep_until(due);
         near.send(&there)?;
@@ -104,4 +106,4 @@ fn be_first() -> Result<()> {
 /// Two of them a millisecond.
 const EVERY: Duration = Duration::from_micros(500);
 
-const REALTIME: &[&str] = &[];
+const REALTIME: &[&str] = &["--realtime"];

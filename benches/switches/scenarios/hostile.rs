@@ -1,5 +1,5 @@
-//! A hostile receiver: it reads just fast enough that the switch goes on waiting for it, and so keeps
-//! its senders waiting. What the small flow of one of them to somebody else has to suffer.
+//! A hostile receiver: it reads just fast enough that the switch goes on waiting for it, and so
+//! keeps its senders waiting. What the small flow of one of them to somebody else has to suffer.
 //!
 //! The figure is the small flow's delay beside the hostile receiver against that beside a good one
 //! which is sent the same, within one run of one switch. Senders wait for room, see
@@ -71,9 +71,10 @@ fn small_flow(bed: &Bed<'_>, guests: &[Client], reads: Reads) -> Result<Fate> {
     fates.into_iter().next().ok_or_else(|| anyhow::anyhow!("no flow"))
 }
 
-/// What each of the two sends: 10,000 frames a second, more than the hostile receiver takes of both.
+/// What each of the two sends: 10,000 frames a second, more than the hostile receiver takes of
+/// both.
 const BULK: Pace = Pace { frames: 2, every: Duration::from_micros(200) };
 
-/// A little over 64 frames in 10 ms, which is what our switch wants of a receiver that it waits for. In
-/// bursts that the shortest queue holds.
+/// A little over 64 frames in 10 ms, which is what our switch wants of a receiver that it waits
+/// for. In bursts that the shortest queue holds.
 const HOSTILE: Pace = Pace { frames: 8, every: Duration::from_micros(1150) };

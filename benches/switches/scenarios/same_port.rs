@@ -1,5 +1,5 @@
-//! A small flow and bulk to the same guest, which takes so many frames a second and no more: here only
-//! the order in which the switch sends what waits can help the small flow.
+//! A small flow and bulk to the same guest, which takes so many frames a second and no more: here
+//! only the order in which the switch sends what waits can help the small flow.
 //!
 //! The bulk comes from another guest or from the same one. Senders wait for room, see
 //! [`exchange`](crate::exchange), so what is over the receiver's rate need not be lost.

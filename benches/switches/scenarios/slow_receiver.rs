@@ -1,8 +1,8 @@
-//! A guest sends to one that reads slowly, or not at all, and in turn to one that reads at once: what
-//! the second one still gets, and how evenly.
+//! A guest sends to one that reads slowly, or not at all, and in turn to one that reads at once:
+//! what the second one still gets, and how evenly.
 //!
-//! Senders wait for room, see [`exchange`](crate::exchange). That is the hard case: a switch that makes
-//! the sender wait for the slow one takes the time from the other.
+//! Senders wait for room, see [`exchange`](crate::exchange). That is the hard case: a switch that
+//! makes the sender wait for the slow one takes the time from the other.
 
 use std::time::Duration;
 
