@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow};
 
 use crate::client::Client;
-use crate::scenario::Bed;
+use crate::scenario::{Bed, Samples};
 use crate::traffic::{Arrivals, Flow, Moment, be_punctual, count, now, percent, sleep_until};
 
 /// So many frames at a time, and how often.
@@ -57,14 +57,19 @@ pub struct Fate {
 }
 
 impl Fate {
-    /// What part of the frames that were accepted did not come, in percent.
-    ///
-    /// # Errors
-    /// If none was accepted: that is no proof that none is lost.
-    pub fn lost(&self) -> Result<f64> {
-        ensure!(self.sent.accepted > 0, "no frame was accepted");
+    /// Adds to `samples` what part of the frames that were accepted did not come, in percent. Not
+    /// if there were none: that is no proof that none is lost.
+    pub fn with_lost(&self, samples: Samples, name: &'static str) -> Samples {
+        if self.sent.accepted == 0 {
+            return samples;
+        }
         let lost = self.sent.accepted.saturating_sub(self.arrived.frames);
-        Ok(percent(lost, self.sent.accepted))
+        samples.with(name, percent(lost, self.sent.accepted))
+    }
+
+    /// Frames that came while others were sent, by the second.
+    pub fn rate(&self, time: Duration) -> f64 {
+        self.arrived.in_time as f64 / time.as_secs_f64()
     }
 }
 

@@ -54,9 +54,9 @@ fn run(bed: &Bed<'_>) -> Result<Samples> {
     let receivers = [b, d].map(|guest| Receiver { guest, reads: Reads::AtOnce });
     let fates = exchange(bed, time, senders, &receivers)?;
     let (small, bulk) = (&fates[0], &fates[1]);
-    Ok(with_delays(Samples::default(), &small.arrived.delays, &[("p50", 0.5), ("p99", 0.99)])
-        .with("lost", small.lost()?)
+    let samples = Samples::default()
         .with("refused", small.sent.refused())
-        .with("bulk lost", bulk.lost()?)
-        .with("bulk delivered", bulk.arrived.in_time as f64 / time.as_secs_f64()))
+        .with("bulk delivered", bulk.rate(time));
+    let samples = with_delays(samples, &small.arrived.delays, &[("p50", 0.5), ("p99", 0.99)]);
+    Ok(bulk.with_lost(small.with_lost(samples, "lost"), "bulk lost"))
 }

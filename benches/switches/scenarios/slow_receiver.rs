@@ -61,9 +61,9 @@ fn run(bed: &Bed<'_>, every: Option<Duration>) -> Result<Samples> {
     let time = bed.seconds(1.5);
     let fates = exchange(bed, time, vec![Sender { guest: source, flows, pace: None }], &receivers)?;
     let fast = &fates[1];
-    Ok(Samples::default()
-        .with("delivered", fast.arrived.in_time as f64 / time.as_secs_f64())
+    let samples = Samples::default()
+        .with("delivered", fast.rate(time))
         .with("longest stall", fast.arrived.longest_stall.as_secs_f64() * 1e6)
-        .with("stalls", fast.arrived.stalls as f64)
-        .with("lost", fast.lost()?))
+        .with("stalls", fast.arrived.stalls as f64);
+    Ok(fast.with_lost(samples, "lost"))
 }
