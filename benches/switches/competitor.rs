@@ -42,7 +42,7 @@ impl Competitor {
                 control
             }
             Kind::Vde => {
-                let options = ["-x", "-n", MOST_PORTS, "-s"].map(OsString::from);
+                let options = ["-n", MOST_PORTS, "-s"].map(OsString::from);
                 command.args(options).arg(directory.join("vde"));
                 directory.join("vde/ctl")
             }

@@ -28,6 +28,26 @@ pub enum Unit {
     Frames,
 }
 
+impl Unit {
+    /// As it is written behind a value; nothing for what is only counted.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Unit::Microseconds => "us",
+            Unit::PerSecond => "/s",
+            Unit::Percent => "%",
+            Unit::Kibibytes => "KiB",
+            Unit::Megabits => "Mbit/s",
+            Unit::Ratio | Unit::Frames => "",
+        }
+    }
+
+    /// Whether so many times the reference's value says something: not of shares, where it has often
+    /// 0 and the rest counts too.
+    pub fn compares(self) -> bool {
+        !matches!(self, Unit::Percent | Unit::Ratio)
+    }
+}
+
 /// Which way a figure improves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -93,6 +113,14 @@ impl Spread {
     }
 }
 
+impl Outcome {
+    /// Whether the competitor numbered `who` was part of it and brought nothing.
+    pub fn failed(&self, who: usize) -> bool {
+        let all = || self.figures.iter().filter_map(|figure| figure.values.get(who)).flatten();
+        all().next().is_some() && all().all(Option::is_none)
+    }
+}
+
 impl Figure {
     /// The values of the competitor numbered `who`, over the rounds.
     pub fn spread(&self, who: usize) -> Option<Spread> {
@@ -106,14 +134,25 @@ impl Figure {
         Spread::of(pairs.filter_map(|(&value, &of)| Some(value? / of.filter(|&of| of > 0.0)?)))
     }
 
+    /// How many times the figure of the reference that of the competitor numbered `who` is, in the
+    /// middle. Where the reference has only zeroes, nothing is 0 times that, and all else any number
+    /// of times.
+    pub fn times(&self, who: usize, reference: usize) -> Option<f64> {
+        if let Some(ratio) = self.ratio(who, reference) {
+            return Some(ratio.median);
+        }
+        let value = self.spread(who)?.median;
+        let zeroes = self.spread(reference)?.most == 0.0;
+        zeroes.then_some(if value > 0.0 { f64::INFINITY } else { 0.0 })
+    }
+
     /// Whether the competitor numbered `who` reaches the goal; `None` if there is none, or nothing to
     /// judge by.
     pub fn reached(&self, who: usize, reference: usize) -> Option<bool> {
         let value = || self.spread(who).map(|spread| spread.median);
-        let ratio = || self.ratio(who, reference).map(|spread| spread.median);
         Some(match self.metric.goal? {
-            Goal::RatioAtMost(most) => ratio()? <= most,
-            Goal::RatioAtLeast(least) => ratio()? >= least,
+            Goal::RatioAtMost(most) => self.times(who, reference)? <= most,
+            Goal::RatioAtLeast(least) => self.times(who, reference)? >= least,
             Goal::AtMost(most) => value()? <= most,
             Goal::AtLeast(least) => value()? >= least,
         })

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::competitor::{Competitor, Running};
 use crate::measure::{Figure, Outcome};
+use crate::progress::Progress;
 use crate::scenario::{Bed, Samples, Scenario};
 
 /// How much is run.
@@ -18,25 +19,28 @@ pub struct Effort {
     pub second: Duration,
 }
 
-/// Runs `scenario` with each of its queue lengths. A competitor that fails in a round has no value there, and
-/// `say` is told why.
+/// Runs `scenario` with each of its queue lengths. A competitor that fails in a round has no value
+/// there, and `progress` says why.
 pub fn run(
     scenario: &Scenario,
     competitors: &[Competitor],
     effort: Effort,
-    say: &dyn Fn(&str),
+    progress: &Progress,
 ) -> Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
     for &queue_length in scenario.queue_lengths {
         set_queue_length(queue_length)?;
         let mut samples = vec![Vec::new(); competitors.len()];
         for round in 0..effort.rounds as usize {
+            progress.round(queue_length, round + 1, effort.rounds);
             // Another one begins each time: who comes first finds colder caches.
             for place in 0..competitors.len() {
                 let who = (round + place) % competitors.len();
                 let result = once(scenario, &competitors[who], effort);
                 if let Err(error) = &result {
-                    say(&format!("{}: {}: {error:#}", scenario.name, competitors[who].name));
+                    let who = &competitors[who].name;
+                    progress
+                        .say(&format!("{} (qlen {queue_length}): {who}: {error:#}", scenario.name));
                 }
                 samples[who].push(result.ok());
             }
@@ -65,7 +69,7 @@ fn outcome(scenario: &Scenario, queue_length: u32, samples: &[Vec<Option<Samples
 }
 
 /// Sets how many datagrams may wait at a socket that is made from now on, in this network namespace.
-fn set_queue_length(length: u32) -> Result<()> {
+pub fn set_queue_length(length: u32) -> Result<()> {
     fs::write(QUEUE_LENGTH, length.to_string())
         .with_context(|| format!("cannot set {QUEUE_LENGTH}"))
 }

@@ -120,13 +120,15 @@ impl EventLoop {
             // It always fits: the buffer of a new connection is empty.
             Version::V1 | Version::V3 => (&stream).write_all(&reply),
         };
-        if let Err(error) = replied.and_then(|()| self.links.attach(id, endpoint, Some(stream))) {
+        if let Err(error) =
+            replied.and_then(|()| self.links.attach(id, endpoint, Some((stream, peer.uid))))
+        {
             debug!(port = %id, %error, "client gone before it had its port");
             self.forget_port(id, now);
             return;
         }
         static LIMIT: LogLimit = LogLimit::new();
-        if let Some(suppressed) = LIMIT.admit().map(Suppressed::field) {
+        if let Some(suppressed) = LIMIT.admit(Some(peer.uid)).map(Suppressed::field) {
             let Peer { uid, pid } = peer;
             let description = (!description.is_empty()).then_some(description);
             info!(port = %id, kind, uid, pid, %client, description, suppressed, "port opened");
@@ -137,7 +139,7 @@ impl EventLoop {
 /// Says that a client gets no port, and why.
 fn refuse(peer: Peer, reason: impl Into<anyhow::Error>) {
     static LIMIT: LogLimit = LogLimit::new();
-    if let Some(suppressed) = LIMIT.admit().map(Suppressed::field) {
+    if let Some(suppressed) = LIMIT.admit(Some(peer.uid)).map(Suppressed::field) {
         let Peer { uid, pid } = peer;
         let reason = format!("{:#}", reason.into());
         warn!(uid, pid, %reason, suppressed, "client refused");

@@ -28,6 +28,8 @@ struct Link {
     endpoint: Box<dyn Endpoint>,
     /// The client's control connection; the uplink has none.
     control: Option<UnixStream>,
+    /// The user who asked for the port, if a client did.
+    owner: Option<u32>,
     /// In the ready list.
     queued: bool,
     /// Frames may be there: the last attempt to receive one did not say that there are none.
@@ -57,7 +59,7 @@ impl Links {
         Links { registry, links: Vec::new(), ready: VecDeque::new() }
     }
 
-    /// Attaches `endpoint` as port `id`.
+    /// Attaches `endpoint` as port `id`, for a client with its control connection and its user.
     ///
     /// # Errors
     /// Those of the poller; nothing is attached then.
@@ -65,8 +67,9 @@ impl Links {
         &mut self,
         id: PortId,
         endpoint: Box<dyn Endpoint>,
-        control: Option<UnixStream>,
+        client: Option<(UnixStream, u32)>,
     ) -> io::Result<()> {
+        let (control, owner) = client.unzip();
         if let Some(descriptor) = endpoint.descriptor() {
             let token = Subject::Data(id).token();
             self.registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
@@ -87,6 +90,7 @@ impl Links {
             id,
             endpoint,
             control,
+            owner,
             queued: false,
             readable: false,
             writable: false,
@@ -97,10 +101,11 @@ impl Links {
         Ok(())
     }
 
-    /// Detaches port `id`. Closing its descriptors takes them from the poller.
-    pub(super) fn detach(&mut self, id: PortId) -> Option<Box<dyn Endpoint>> {
+    /// Detaches port `id` and returns what it was and whose. Closing its descriptors takes them from
+    /// the poller.
+    pub(super) fn detach(&mut self, id: PortId) -> Option<(Box<dyn Endpoint>, Option<u32>)> {
         self.link(id)?;
-        self.links[id.number() as usize].take().map(|link| link.endpoint)
+        self.links[id.number() as usize].take().map(|link| (link.endpoint, link.owner))
     }
 
     /// Notes that frames may have come at `id`.

@@ -336,7 +336,7 @@ impl EventLoop {
         let expired = self.handshakes.expire(now);
         if expired > 0 {
             static LIMIT: LogLimit = LogLimit::new();
-            if let Some(suppressed) = LIMIT.admit().map(Suppressed::field) {
+            if let Some(suppressed) = LIMIT.admit(None).map(Suppressed::field) {
                 warn!(connections = expired, suppressed, "closed for not saying what they want");
             }
             self.accepting |= self.accept_again.take().is_some();
@@ -363,14 +363,15 @@ impl EventLoop {
     }
 
     fn close_port(&mut self, id: PortId, now: Instant) {
-        let kind = self.links.detach(id).map(|endpoint| endpoint.kind());
+        let (endpoint, uid) = self.links.detach(id).unzip();
+        let (kind, uid) = (endpoint.map(|endpoint| endpoint.kind()), uid.flatten());
         let counters = self.forget_port(id, now);
         // The descriptors that this has freed may be what somebody waits for.
         self.accepting |= self.accept_again.take().is_some();
         static LIMIT: LogLimit = LogLimit::new();
-        if let Some(suppressed) = LIMIT.admit().map(Suppressed::field) {
+        if let Some(suppressed) = LIMIT.admit(uid).map(Suppressed::field) {
             let counters = counters.unwrap_or_default();
-            info!(port = %id, kind, %counters, suppressed, "port closed");
+            info!(port = %id, kind, uid, %counters, suppressed, "port closed");
         }
     }
 

@@ -193,7 +193,7 @@ impl Recipient {
             return;
         }
         static LIMIT: LogLimit = LogLimit::new();
-        let Some(suppressed) = LIMIT.admit().map(Suppressed::field) else { return };
+        let Some(suppressed) = LIMIT.admit(Some(self.uid)).map(Suppressed::field) else { return };
         let client = &self.client;
         match self.client.path().map(|path| path.symlink_metadata()) {
             Some(Ok(meta)) => {

@@ -44,7 +44,7 @@ impl DataAddresses {
                 Ok(()) => {
                     static LIMIT: LogLimit = LogLimit::new();
                     if let Some(name) = held
-                        && let Some(suppressed) = LIMIT.admit().map(Suppressed::field)
+                        && let Some(suppressed) = LIMIT.admit(None).map(Suppressed::field)
                     {
                         let taken = show(&addr);
                         warn!(port = number, %name, %taken, suppressed, "data address held by somebody else");

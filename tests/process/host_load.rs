@@ -1,28 +1,21 @@
 //! What can be done where guests fight for the CPUs: real-time scheduling, a CPU of one's own, and
 //! busy polling.
 
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::fs::{self, File};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::Signal;
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::Pid;
 
 use crate::support::{
-    Background, Client, SILENCE, Switch, as_user, binary, finish, frame, mac, run, wait_for,
+    Background, Client, SILENCE, Switch, binary, finish, frame, mac, run, wait_for,
 };
-
-/// An ordinary user.
-const USER: u32 = 64_210;
 
 const NO_REALTIME: &str = "no real-time scheduling, going on without it: needs CAP_SYS_NICE or an \
     RLIMIT_RTPRIO of 1";
-const NO_LOCK: &str =
-    "memory not locked, going on without it: needs CAP_IPC_LOCK or an unlimited RLIMIT_MEMLOCK";
 
 /// The CPUs that thread `pid` may use; 0 is this one.
 fn cpus_of(pid: Pid) -> Vec<usize> {
@@ -61,38 +54,8 @@ fn policy_of(pid: Pid) -> (u32, u32) {
     (fields[38].parse().unwrap(), fields[37].parse().unwrap())
 }
 
-/// Memory that process `pid` has locked, in KiB.
-fn locked(pid: Pid) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmLck:")).expect("a VmLck line");
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-fn is_allowed(command: &mut Command) -> bool {
-    let finished = run(command);
-    if !finished.status.success() {
-        println!("not allowed here: {}", finished.stderr);
-    }
-    finished.status.success()
-}
-
 fn may_be_realtime() -> bool {
-    is_allowed(Command::new("chrt").args(["-f", "1", "true"]))
-}
-
-/// Starts what `wrapper` makes of the program, with the words of `line`. Everybody may use what it
-/// uses.
-#[track_caller]
-fn start_by(wrapper: &[&str], line: &str) -> Switch {
-    let dir = tempfile::tempdir().unwrap();
-    fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
-    let program = dir.path().join("uml_switch");
-    fs::copy(binary(), &program).unwrap();
-    let mut words = wrapper.iter().map(Path::new).chain([program.as_path()]);
-    let mut command = Command::new(words.next().unwrap());
-    let control = dir.path().join("ctl");
-    command.args(words).arg("-unix").arg(&control).args(line.split_whitespace());
-    Switch::spawn(dir, control, command)
+    run(Command::new("chrt").args(["-f", "1", "true"])).status.success()
 }
 
 #[track_caller]
@@ -179,67 +142,6 @@ fn it_is_real_time_in_the_background_too() {
     assert_eq!(policy_of(log_thread(pid)), (0, 0));
     let guests = [1, 2].map(|n| Client::dial(&background.control(), mac(n)));
     Client::introduce(&guests);
-}
-
-#[test]
-fn locked_memory_is_no_more_than_what_is_used() {
-    let (plain, locking) = (Switch::start(), Switch::with("--realtime"));
-    check_service(&plain);
-    check_service(&locking);
-    if locking.log().contains(NO_LOCK) {
-        println!("not allowed here: mlockall");
-        assert_eq!(locked(locking.pid()), 0);
-        return;
-    }
-    assert!(locked(locking.pid()) * 1024 > locking.resident());
-    let (with, without) = (locking.resident(), plain.resident());
-    assert!(with < without + (1 << 20), "{with} bytes, {without} if not locked");
-}
-
-#[test]
-fn an_ordinary_user_is_told_what_is_missing_and_served() {
-    let Some(switch) = as_user(USER, || start_by(&[], "--realtime")) else { return };
-    let log = switch.log();
-    assert_eq!(log.matches(NO_REALTIME).count(), 1, "{log}");
-    assert_eq!(log.matches(NO_LOCK).count(), 1, "{log}");
-    assert_eq!(policy_of(switch.pid()), (0, 0));
-    assert_eq!(locked(switch.pid()), 0);
-    check_service(&switch);
-}
-
-#[test]
-fn a_right_is_enough_for_what_it_is_for() {
-    if !geteuid().is_root() || !may_be_realtime() {
-        println!("not root with all rights: cannot give some of them to another user");
-        return;
-    }
-    let user = USER.to_string();
-    let as_user = ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"];
-    let with = |rights: &[&'static str]| -> Vec<&str> {
-        let split =
-            rights.iter().position(|word| word.starts_with("--inh")).unwrap_or(rights.len());
-        [&rights[..split], &as_user, &rights[split..]].concat()
-    };
-    let rows: [(&[&str], (u32, u32), bool); 4] = [
-        (&["--inh-caps=+sys_nice", "--ambient-caps=+sys_nice"], (1, 1), false),
-        (&["--inh-caps=+ipc_lock", "--ambient-caps=+ipc_lock"], (0, 0), true),
-        // The soft limit is ours to raise.
-        (&["prlimit", "--rtprio=0:1", "--memlock=1000000000"], (1, 1), false),
-        (&["prlimit", "--rtprio=0", "--memlock=0:unlimited"], (0, 0), true),
-    ];
-    for (rights, policy, locks) in rows {
-        let wrapper = with(rights);
-        if !is_allowed(Command::new(wrapper[0]).args(&wrapper[1..]).arg("true")) {
-            continue;
-        }
-        let switch = start_by(&wrapper, "--realtime");
-        assert_eq!(policy_of(switch.pid()), policy, "{rights:?}");
-        assert_eq!(locked(switch.pid()) > 0, locks, "{rights:?}");
-        let log = switch.log();
-        assert_eq!(log.contains(NO_REALTIME), policy == (0, 0), "{log}");
-        assert_eq!(log.contains(NO_LOCK), !locks, "{log}");
-        check_service(&switch);
-    }
 }
 
 /// One asks, the other answers, `rounds` times.

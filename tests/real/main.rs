@@ -15,6 +15,7 @@ mod needs;
 mod permissions;
 mod ping;
 mod sandbox;
+mod scheduling;
 mod tap_attach;
 mod tap_frames;
 mod tap_loss;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         vde::TESTS,
         init_script::TESTS,
         permissions::TESTS,
+        scheduling::TESTS,
     ];
     let trials = all.into_iter().flatten().map(|test| trial(test, entered.as_ref().err()));
     libtest_mimic::run(&args, trials.collect()).exit_code()

@@ -12,6 +12,8 @@ pub enum Need {
     Guests,
     /// `vde_plug`.
     VdePlug,
+    /// Real-time scheduling and locked memory, for root at least.
+    RealTime,
     /// The init script of Debian's `uml-utilities` with its user.
     InitScript,
 }
@@ -32,6 +34,11 @@ impl Need {
                 .or_else(|| command("ping", "iputils-ping"))
                 .or_else(|| command("ip", "iproute2")),
             Need::VdePlug => command("vde_plug", "vde2"),
+            Need::RealTime => {
+                let first = std::process::Command::new("chrt").args(["-f", "1", "true"]).output();
+                let allowed = first.is_ok_and(|output| output.status.success());
+                (!allowed).then(|| "no real-time scheduling here: needs CAP_SYS_NICE".to_owned())
+            }
             Need::InitScript => {
                 let there = Path::new(crate::init_script::SCRIPT).exists()
                     && nix::unistd::User::from_name("uml-net").is_ok_and(|user| user.is_some())

@@ -1,12 +1,21 @@
 //! All comparisons, in the order in which they are shown.
 
+mod at_rest;
 mod beside_bulk;
+mod burst;
+mod flood;
 mod game;
 mod hogs;
 mod hostile;
+mod one_way;
+mod overload;
+mod pairs;
+mod ports;
 mod round_trip;
 mod same_port;
 mod slow_receiver;
+mod stalled;
+mod stations;
 
 use crate::scenario::Scenario;
 
@@ -17,9 +26,17 @@ pub fn all() -> Vec<Scenario> {
         game::scenarios(),
         beside_bulk::scenarios(),
         same_port::scenarios(),
+        one_way::scenarios(),
+        pairs::scenarios(),
+        burst::scenarios(),
+        flood::scenarios(),
+        ports::scenarios(),
+        stations::scenarios(),
         slow_receiver::scenarios(),
         hostile::scenarios(),
+        stalled::scenarios(),
         hogs::scenarios(),
+        at_rest::scenarios(),
     ]
     .into_iter()
     .flatten()

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 
-use crate::client::frame;
+use crate::client::{Client, frame};
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::place::Placement;
 use crate::scenario::{BOTH, Bed, Samples, Scenario};
@@ -26,7 +26,8 @@ pub fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-fn metrics(goal: Option<Goal>) -> Vec<Metric> {
+/// What [`between`] measures; `goal` is for the middle one of the times.
+pub fn metrics(goal: Option<Goal>) -> Vec<Metric> {
     let quantile =
         |name, goal| Metric { name, unit: Unit::Microseconds, better: Better::Lower, goal };
     vec![quantile("p50", goal), quantile("p99", None)]
@@ -34,7 +35,11 @@ fn metrics(goal: Option<Goal>) -> Vec<Metric> {
 
 fn lone(bed: &Bed<'_>) -> Result<Samples> {
     let guests = bed.guests(2)?;
-    let (near, far) = (&guests[0], &guests[1]);
+    between(bed, &guests[0], &guests[1])
+}
+
+/// Round trips between two guests that the switch knows.
+pub fn between(bed: &Bed<'_>, near: &Client, far: &Client) -> Result<Samples> {
     let there = frame(far.mac(), near.mac(), 60);
     let back = frame(near.mac(), far.mac(), 60);
     let end = Instant::now() + bed.seconds(1.0);

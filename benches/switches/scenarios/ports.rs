@@ -1,0 +1,97 @@
+//! Guests that are only attached: whether those that speak notice them. The senders block; all is on one
+//! processor.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::overload::{self, Flow, Limit, NOTHING};
+use super::round_trip;
+use crate::client::{Client, frame};
+use crate::measure::Goal;
+use crate::place::Placement;
+use crate::scenario::{Bed, Run, Samples, Scenario};
+
+/// From the two that speak to a lab full of others, and one where all speak.
+pub fn scenarios() -> Vec<Scenario> {
+    let ports = |name: &str, run: Run, metrics| Scenario {
+        name: name.to_owned(),
+        queue_lengths: &[10],
+        placement: Placement::One,
+        options: &[],
+        metrics,
+        run,
+    };
+    let load = |goal: Option<f64>| {
+        overload::metrics(goal.map(Goal::RatioAtLeast), goal.and(NOTHING), None)
+    };
+    vec![
+        ports("overload among 2 ports", |bed| pair_among(bed, 2), load(None)),
+        ports("overload among 32 ports", |bed| pair_among(bed, 32), load(None)),
+        ports("overload among 256 ports", |bed| pair_among(bed, 256), load(None)),
+        ports("overload among 1000 ports", |bed| pair_among(bed, 1000), load(Some(17.0))),
+        ports("overload of 32 ports in turn", all_in_turn, load(Some(3.0))),
+        ports(
+            "lone round trip among 1000 ports",
+            round_trip_among_1000,
+            round_trip::metrics(Some(Goal::RatioAtMost(0.12))),
+        ),
+    ]
+}
+
+fn pair_among(bed: &Bed<'_>, count: u32) -> Result<Samples> {
+    let guests = attach(bed, count, 2)?;
+    let flow = Flow::new(&guests[0], &guests[1], 64);
+    Ok(overload::run(bed, &[flow], 1, Limit::time(bed.seconds(1.0)))?.samples())
+}
+
+/// Sixteen pairs; one sender goes round them.
+fn all_in_turn(bed: &Bed<'_>) -> Result<Samples> {
+    let guests = attach(bed, 32, 32)?;
+    let flows: Vec<_> =
+        guests.chunks_exact(2).map(|pair| Flow::new(&pair[0], &pair[1], 64)).collect();
+    let load = overload::run(bed, &flows, flows.len(), Limit::time(bed.seconds(1.0)))?;
+    Ok(load.samples())
+}
+
+fn round_trip_among_1000(bed: &Bed<'_>) -> Result<Samples> {
+    let guests = attach(bed, 1000, 2)?;
+    round_trip::between(bed, &guests[0], &guests[1])
+}
+
+/// `count` guests, the first few of which, `known`, the switch knows; the others have said nothing.
+///
+/// No broadcast is sent: the C switch would leave its copies at the many that do not read, and have no
+/// room for another frame. So each sends a frame to itself.
+fn attach(bed: &Bed<'_>, count: u32, known: usize) -> Result<Vec<Client>> {
+    let start = Instant::now();
+    let mut guests = Vec::new();
+    for n in 1..=count {
+        ensure!(start.elapsed() < ATTACH_LIMIT, "only {} of {count} ports in time", n - 1);
+        let guest = Client::connect(bed.switch.control(), n);
+        guests.push(guest.with_context(|| format!("guest {n} of {count}"))?);
+    }
+    let known = &guests[..known];
+    for guest in known {
+        guest.send(&frame(guest.mac(), guest.mac(), 60))?;
+    }
+    // A frame each way shows that all are known; the first ones may have been flooded.
+    for _ in 0..2 {
+        for pair in known.chunks_exact(2) {
+            exchange(&pair[0], &pair[1])?;
+            exchange(&pair[1], &pair[0])?;
+        }
+        for guest in &guests {
+            guest.discard()?;
+        }
+    }
+    Ok(guests)
+}
+
+fn exchange(from: &Client, to: &Client) -> Result<()> {
+    from.send(&frame(to.mac(), from.mac(), 60))?;
+    ensure!(to.receive(&mut [0; 64])?.is_some(), "a lone frame is lost");
+    Ok(())
+}
+
+const ATTACH_LIMIT: Duration = Duration::from_secs(20);
