@@ -9,6 +9,7 @@
 
 mod client;
 mod competitor;
+mod exchange;
 mod guests;
 mod measure;
 mod place;
@@ -17,6 +18,7 @@ mod report;
 mod runner;
 mod scenario;
 mod scenarios;
+mod traffic;
 
 use std::fs;
 use std::path::{Path, PathBuf};
