@@ -32,8 +32,9 @@ pub const PATIENCE: Duration = Duration::from_millis(10);
 /// the two marks of its queue. Long ones count as several: [`super::EgressLimits::weight`].
 pub const LEAST_DRAINED: u32 = 64;
 
-/// How long a source that also sends to others is held at a stretch.
-pub const BRIEFLY: Duration = Duration::from_millis(2);
+/// How long a source that also sends to others is held at a stretch: a little more than the scheduler
+/// lets another program run (its base slice is 3 ms), for a receiver may only be waiting for its turn.
+pub const BRIEFLY: Duration = Duration::from_millis(4);
 
 /// How many times as long as it was held such a source cannot be held again.
 const SPARED: u32 = 3;

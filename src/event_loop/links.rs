@@ -18,8 +18,12 @@ pub(super) struct Links {
     registry: Registry,
     /// By number.
     links: Vec<Option<Link>>,
-    /// Ports to be served, round robin.
-    ready: VecDeque<PortId>,
+    /// Ports that something has just happened to.
+    fresh: VecDeque<PortId>,
+    /// Ports that have more to do since their last turn, round robin.
+    line: VecDeque<PortId>,
+    /// Attempts to receive or send a frame since this was last reset.
+    attempts: u32,
 }
 
 #[derive(Debug)]
@@ -30,7 +34,7 @@ struct Link {
     control: Option<UnixStream>,
     /// The user who asked for the port, if a client did.
     owner: Option<u32>,
-    /// In the ready list.
+    /// In one of the two lists.
     queued: bool,
     /// Frames may be there: the last attempt to receive one did not say that there are none.
     readable: bool,
@@ -56,7 +60,8 @@ pub(super) struct Work {
 
 impl Links {
     pub(super) fn new(registry: Registry) -> Self {
-        Links { registry, links: Vec::new(), ready: VecDeque::new() }
+        let (fresh, line) = (VecDeque::new(), VecDeque::new());
+        Links { registry, links: Vec::new(), fresh, line, attempts: 0 }
     }
 
     /// Attaches `endpoint` as port `id`, for a client with its control connection and its user.
@@ -112,7 +117,7 @@ impl Links {
     pub(super) fn set_readable(&mut self, id: PortId) {
         if let Some(link) = self.link(id) {
             link.readable = true;
-            self.make_ready(id);
+            self.make_fresh(id);
         }
     }
 
@@ -120,7 +125,7 @@ impl Links {
     pub(super) fn set_writable(&mut self, id: PortId) {
         if let Some(link) = self.link(id) {
             link.writable = true;
-            self.make_ready(id);
+            self.make_fresh(id);
         }
     }
 
@@ -128,7 +133,7 @@ impl Links {
     pub(super) fn set_talking(&mut self, id: PortId) {
         if let Some(link) = self.link(id) {
             link.talking = true;
-            self.make_ready(id);
+            self.make_fresh(id);
         }
     }
 
@@ -154,31 +159,56 @@ impl Links {
             .is_some_and(|link| link.closing == Some(0) || link.closing.is_some() && !link.readable)
     }
 
-    /// How many ports are to be served.
-    pub(super) fn ready(&self) -> usize {
-        self.ready.len()
+    /// True if ports are to be served.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.fresh.is_empty() || !self.line.is_empty()
     }
 
-    /// Takes the next port to be served off the list. Not one that has gone meanwhile.
-    pub(super) fn next_ready(&mut self) -> Option<(PortId, Work)> {
-        while let Some(id) = self.ready.pop_front() {
-            if let Some(link) = self.link(id) {
-                link.queued = false;
-                let Link { readable, writable, talking, .. } = *link;
-                return Some((id, Work { readable, writable, talking }));
-            }
-        }
-        None
+    /// How many ports are to be served: those that something has just happened to, and the others.
+    pub(super) fn ready(&self) -> (usize, usize) {
+        (self.fresh.len(), self.line.len())
     }
 
-    /// Puts `id` at the end of the list.
+    /// Takes the next port that something has just happened to off its list.
+    pub(super) fn next_fresh(&mut self) -> Option<(PortId, Work)> {
+        let id = self.fresh.pop_front()?;
+        self.take_off(id)
+    }
+
+    /// Takes the next of the others off its list.
+    pub(super) fn next_in_line(&mut self) -> Option<(PortId, Work)> {
+        let id = self.line.pop_front()?;
+        self.take_off(id)
+    }
+
+    /// Puts `id`, which has more to do, to the end of the line.
     pub(super) fn make_ready(&mut self, id: PortId) {
         if let Some(link) = self.link(id)
-            && !link.queued
+            && !std::mem::replace(&mut link.queued, true)
         {
-            link.queued = true;
-            self.ready.push_back(id);
+            self.line.push_back(id);
         }
+    }
+
+    /// How many attempts to receive or send a frame there were since the last time that this was asked.
+    pub(super) fn take_attempts(&mut self) -> u32 {
+        std::mem::take(&mut self.attempts)
+    }
+
+    fn make_fresh(&mut self, id: PortId) {
+        if let Some(link) = self.link(id)
+            && !std::mem::replace(&mut link.queued, true)
+        {
+            self.fresh.push_back(id);
+        }
+    }
+
+    /// What there is to do at `id`; nothing if it has gone meanwhile.
+    fn take_off(&mut self, id: PortId) -> Option<(PortId, Work)> {
+        let link = self.link(id)?;
+        link.queued = false;
+        let Link { readable, writable, talking, .. } = *link;
+        Some((id, Work { readable, writable, talking }))
     }
 
     /// Notes what became of an attempt to drain `id`: `more` frames could be sent at once, or none
@@ -194,6 +224,7 @@ impl Links {
 
     /// Receives a frame at `id`.
     pub(super) fn receive(&mut self, id: PortId, buffer: &mut [u8]) -> Received {
+        self.attempts += 1;
         let Some(link) = self.link(id) else { return Received::Nothing };
         let received = link.endpoint.receive(buffer);
         match &received {
@@ -244,6 +275,7 @@ impl Links {
 
 impl Wire for Links {
     fn transmit(&mut self, to: PortId, frame: &[u8]) -> TxOutcome {
+        self.attempts += 1;
         let Some(link) = self.link(to) else { return TxOutcome::Dropped(TxDrop::NoReceiver) };
         let outcome = link.endpoint.send(frame);
         if outcome == TxOutcome::Full && !link.awaits_room {

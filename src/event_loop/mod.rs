@@ -4,11 +4,14 @@
 //! 1. Wait for events, or for the next timer; not at all while ports are ready. With `--busy-poll`,
 //!    look for a while before sleeping.
 //! 2. Take the time, once.
-//! 3. Note what each event says. Readiness is edge-triggered: a port that is ready stays in the
-//!    ready list until it has said that it has nothing more.
-//! 4. Serve each port of the list once: frames that wait for it, then up to [`FRAMES_PER_TURN`]
-//!    frames from it, then its control connection. One that has more goes to the end of the list.
-//! 5. Accept guests that knock, and serve timers that are due.
+//! 3. Note what each event says. Readiness is edge-triggered: a port that is ready stays in a list
+//!    until it has said that it has nothing more.
+//! 4. Serve each port that something has just happened to, once: frames that wait for it, then up to
+//!    [`FRAMES_PER_TURN`] frames from it, then its control connection. One that has more goes to the
+//!    end of the line.
+//! 5. Serve the line for a while: the first, and others until [`ATTEMPTS_PER_TURN`] have been made. So
+//!    a lone frame waits for a few frames of bulk, not for some of each port that has bulk.
+//! 6. Accept guests that knock, and serve timers that are due.
 //!
 //! Nothing here blocks, and nothing is logged for a frame.
 
@@ -38,7 +41,7 @@ use crate::port::{
     DataAddresses, Endpoint, NamedDataSocket, NamedFrame, PeerClaims, Received, TapName, TapPort,
 };
 use busy_poll::{BusyPoll, poll_for};
-use links::Links;
+use links::{Links, Work};
 use token::Subject;
 use uplink::Uplink;
 
@@ -46,6 +49,10 @@ use uplink::Uplink;
 /// stand before another's single frame (a prototype's median was 21 us at 8 and 86 us at 32), fewer
 /// gains nothing.
 pub const FRAMES_PER_TURN: usize = 8;
+
+/// Attempts to receive or send a frame after which the line waits for the next turn: what the frames
+/// of one port's turn take.
+const ATTEMPTS_PER_TURN: u32 = 2 * FRAMES_PER_TURN as u32;
 
 /// `SO_SNDBUF` of a port's data socket, in bytes; the kernel doubles it. What lies in the kernel is
 /// out of our order, so it is little. Never less than the longest frame: see [`EventLoop::new`].
@@ -214,7 +221,7 @@ impl EventLoop {
     fn has_work(&self) -> bool {
         // Somebody who knocks while there are no descriptors is not worked on before the timer.
         let accepting = self.accepting && self.accept_again.is_none();
-        self.links.ready() > 0 || accepting || self.named_data_ready || self.typed
+        self.links.has_ready() || accepting || self.named_data_ready || self.typed
     }
 
     fn next_timer(&self) -> Option<Instant> {
@@ -247,22 +254,39 @@ impl EventLoop {
         }
     }
 
-    /// Serves each port that is ready once.
+    /// Serves each port that something has just happened to once, and some of the others.
     fn serve_ports(&mut self, now: Instant) {
-        for _ in 0..self.links.ready() {
-            let Some((id, work)) = self.links.next_ready() else { break };
-            if work.writable {
-                self.drain(id, now);
+        let (fresh, in_line) = self.links.ready();
+        for _ in 0..fresh {
+            if let Some((id, work)) = self.links.next_fresh() {
+                self.serve_port(id, work, now);
             }
-            if work.readable {
-                self.forward_from(id, now);
+        }
+        let mut attempts = 0;
+        self.links.take_attempts();
+        for _ in 0..in_line {
+            if let Some((id, work)) = self.links.next_in_line() {
+                self.serve_port(id, work, now);
             }
-            if work.talking && !self.links.hear_out(id, &mut self.buffer) {
-                self.links.start_closing(id, LAST_FRAMES);
+            attempts += self.links.take_attempts();
+            if attempts >= ATTEMPTS_PER_TURN {
+                break;
             }
-            if self.links.has_finished(id) {
-                self.close_port(id, now);
-            }
+        }
+    }
+
+    fn serve_port(&mut self, id: PortId, work: Work, now: Instant) {
+        if work.writable {
+            self.drain(id, now);
+        }
+        if work.readable {
+            self.forward_from(id, now);
+        }
+        if work.talking && !self.links.hear_out(id, &mut self.buffer) {
+            self.links.start_closing(id, LAST_FRAMES);
+        }
+        if self.links.has_finished(id) {
+            self.close_port(id, now);
         }
     }
 
@@ -413,12 +437,12 @@ impl EventLoop {
     /// Reads lines and forgets them; the end of input ends the loop. The terminal is shared with a
     /// shell, so its descriptor must stay as it is and is asked before each read.
     fn read_terminal(&mut self) {
+        if !self.typed {
+            return;
+        }
         let stdin = io::stdin();
         let mut line = [0; 1024];
         for _ in 0..TERMINAL_READS {
-            if !self.typed {
-                return;
-            }
             let mut asked = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
             if !matches!(nix::poll::poll(&mut asked, PollTimeout::ZERO), Ok(1)) {
                 self.typed = false;
@@ -433,6 +457,7 @@ impl EventLoop {
                 Err(_) => {}
             }
             self.typed = false;
+            return;
         }
     }
 }
