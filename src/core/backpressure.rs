@@ -16,9 +16,10 @@
 //! What is not read of a source may be for somebody else: a game server's frames to all its players
 //! would wait behind one player's download, and a hostile guest could arrange that by reading just
 //! fast enough to be trusted. So a source that sends to several ports is held for [`BRIEFLY`] at a
-//! stretch. If that was not enough, it is spared for [`SPARED`] times as long: at least three quarters
-//! of the time its frames are forwarded at once, and those for the slow receiver pay at that one's
-//! queue. A receiver that drains [`LEAST_DRAINED`] frames in that time costs nobody a frame.
+//! stretch. If that was not enough, the receiver is *late*, and late ones do not hold the source again
+//! for [`SPARED`] times as long: at least three quarters of the time its frames are not held up by
+//! them, and those for the late receiver pay at that one's queue. A receiver is not late any more when
+//! it has let somebody go by draining. One that always does so costs nobody a frame.
 
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,8 @@ pub const TICK: Duration = Duration::from_millis(2);
 pub(super) struct Trust {
     stalled: bool,
     watched: bool,
+    /// A source with other traffic had to be let go before it had drained enough.
+    late: bool,
     /// Somebody was held for it since `window`.
     waited_for: bool,
     /// Frames drained from its queue since `window`, long ones counted as several.
@@ -61,12 +64,30 @@ pub(super) struct Trust {
 impl Trust {
     /// Of a receiver that nobody waits for yet.
     pub(super) fn new(now: Instant) -> Self {
-        Trust { stalled: false, watched: false, waited_for: false, drained: 0, window: now }
+        Trust {
+            stalled: false,
+            watched: false,
+            late: false,
+            waited_for: false,
+            drained: 0,
+            window: now,
+        }
     }
 
     /// True if sources may be held for it.
     pub(super) fn is_given(&self) -> bool {
         !self.stalled
+    }
+
+    /// True if sources that are spared may not be held for it.
+    pub(super) fn is_late(&self) -> bool {
+        self.late
+    }
+
+    /// Notes that a source was let go because it had waited for too long, or else because the receiver
+    /// has drained enough.
+    pub(super) fn note_let_go(&mut self, late: bool) {
+        self.late = late;
     }
 
     /// Notes that the receiver took what counts as `weight` frames.
@@ -161,9 +182,9 @@ impl Wait {
         }
     }
 
-    /// True unless it must be read for the sake of others that it sends to.
-    pub(super) fn may_be_held(&self, now: Instant) -> bool {
-        now >= self.spared_until || !self.sends_to_others(now)
+    /// True while late receivers may not hold it, for the sake of others that it sends to.
+    pub(super) fn is_spared(&self, now: Instant) -> bool {
+        now < self.spared_until && self.sends_to_others(now)
     }
 
     /// True if it has been held for long enough for the sake of others that it sends to.
@@ -211,7 +232,7 @@ mod tests {
         wait.hold(now);
         assert!(!wait.is_overdue(now + PATIENCE));
         assert!(wait.release(now + PATIENCE));
-        assert!(wait.may_be_held(now + PATIENCE));
+        assert!(!wait.is_spared(now + PATIENCE));
     }
 
     #[test]
@@ -223,7 +244,7 @@ mod tests {
         while now < start + Duration::from_secs(1) {
             wait.note_destination(port(1), now);
             wait.note_destination(port(2), now);
-            if !wait.is_held() && wait.may_be_held(now) {
+            if !wait.is_held() && !wait.is_spared(now) {
                 wait.hold(now);
             }
             now += Duration::from_micros(100);
@@ -249,7 +270,7 @@ mod tests {
         let soon = now + BRIEFLY / 2;
         assert!(!wait.is_overdue(soon));
         assert!(wait.release(soon));
-        assert!(wait.may_be_held(soon));
+        assert!(!wait.is_spared(soon));
     }
 
     #[test]

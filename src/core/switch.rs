@@ -258,6 +258,9 @@ impl Switch {
             port.egress.pop(&mut self.pool, &mut self.released);
             left -= 1;
         }
+        if self.released.len() > before {
+            port.trust.note_let_go(false);
+        }
         let more = left == 0 && !port.egress.is_empty();
         if port.egress.is_empty() {
             port.trust.note_empty();
@@ -385,15 +388,15 @@ impl Switch {
     }
 
     fn enqueue(&mut self, from: PortId, to: PortId, frame: &[u8], now: Instant) {
-        let can_wait = self
-            .ports
-            .get(from)
-            .is_some_and(|source| source.traits.can_wait && source.wait.may_be_held(now));
+        let source = self.ports.get(from);
+        let can_wait = source.is_some_and(|source| source.traits.can_wait);
+        let spared = source.is_some_and(|source| source.wait.is_spared(now));
         let Some(port) = self.ports.get_mut(to) else { return };
         let before = self.released.len();
         port.counters.tx_queue_full +=
             port.egress.push(from, frame, now, &mut self.pool, &mut self.released);
-        if can_wait && port.trust.is_given() && port.egress.park(from) {
+        let wait = can_wait && port.trust.is_given() && !(spared && port.trust.is_late());
+        if wait && port.egress.park(from) {
             if port.trust.wait_for(now) {
                 self.watch(to, now);
             }
@@ -441,6 +444,7 @@ impl Switch {
         let before = self.released.len();
         for source in self.overdue.drain(..) {
             port.egress.release(source, &mut self.released);
+            port.trust.note_let_go(true);
         }
         self.settle_released(before, now);
     }
@@ -833,6 +837,30 @@ mod tests {
             assert!(!b.held(0));
         }
         b.check_sums();
+    }
+
+    #[test]
+    fn a_source_that_is_spared_still_waits_for_a_receiver_that_was_not_late() {
+        let mut b = Bench::new(Mode::Switch, 3);
+        b.introduce_all();
+        b.stop(1);
+        b.stop(2);
+        for to in [1, 2] {
+            b.send(0, &frame(to, 0, 80));
+        }
+        while !b.held(0) {
+            b.send(0, &frame(1, 0, 100));
+        }
+        b.wait(BRIEFLY);
+        assert!(!b.held(0), "the one has had its time");
+        for _ in 0..128 {
+            b.send(0, &frame(1, 0, 100));
+        }
+        assert!(!b.held(0), "and does not hold it again");
+        while !b.held(0) {
+            b.send(0, &frame(2, 0, 100));
+        }
+        assert_eq!(b.switch.totals().tx_queue_full, 0, "the other loses nothing");
     }
 
     #[test]

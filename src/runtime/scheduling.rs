@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, SysconfVar, sysconf};
 use tracing::{info, warn};
 
 use crate::sys;
@@ -90,12 +90,9 @@ impl Scheduling {
         mut complain: impl FnMut(fmt::Arguments<'_>),
     ) -> Result<Granted, SchedulingError> {
         let Scheduling { realtime, cpu, busy_poll } = self;
-        let allowed = allowed_cpus();
         if let Some(cpu) = cpu {
-            check_cpu(
-                cpu,
-                allowed.as_deref().map_err(|&e| SchedulingError::UnknownCpus(e.into()))?,
-            )?;
+            let allowed = allowed_cpus().map_err(|e| SchedulingError::UnknownCpus(e.into()))?;
+            check_cpu(cpu, &allowed)?;
         }
         let mut or_complain = |result: Result<(), Refusal>| match result {
             Ok(()) => true,
@@ -107,8 +104,7 @@ impl Scheduling {
         // What is set here is gone after a fork, as is intended.
         let realtime = realtime && or_complain(become_realtime());
         let lock_memory = self.realtime && or_complain(lock_memory());
-        let cpus = allowed.map_or(usize::MAX, |allowed| allowed.len());
-        let busy_poll = busy_poll.filter(|_| or_complain(check_spin(cpus, realtime)));
+        let busy_poll = busy_poll.filter(|_| or_complain(check_spin(online_cpus(), realtime)));
         Ok(Granted { realtime, lock_memory, cpu, busy_poll })
     }
 }
@@ -144,6 +140,12 @@ impl Granted {
 fn allowed_cpus() -> Result<Vec<usize>, Errno> {
     let set = sched_getaffinity(THIS_THREAD)?;
     Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu) == Ok(true)).collect())
+}
+
+/// The CPUs of the machine: guests may run where we do not.
+fn online_cpus() -> usize {
+    let online = sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten();
+    online.and_then(|cpus| cpus.try_into().ok()).unwrap_or(usize::MAX)
 }
 
 fn check_cpu(cpu: usize, allowed: &[usize]) -> Result<(), SchedulingError> {

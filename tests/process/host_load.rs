@@ -214,21 +214,6 @@ fn without_the_option_nothing_is_said_of_it() {
 }
 
 #[test]
-fn with_one_cpu_it_does_not_poll_and_says_so() {
-    let first = cpus_of(Pid::from_raw(0))[0];
-    let switch = on_cpu(first, || Switch::with("--busy-poll 50"));
-    switch.wait_for_log("no busy polling: with one CPU");
-    drop(play(&switch, 100));
-    assert_eq!(switch.stop().get("spins"), 0);
-
-    // In the background there is nobody to tell, so it is said before.
-    let background = Background::new();
-    let finished = on_cpu(first, || background.run("--busy-poll 50"));
-    assert_eq!(finished.status.code(), Some(0));
-    assert!(finished.stderr.contains("no busy polling: with one CPU"), "{}", finished.stderr);
-}
-
-#[test]
 fn a_real_time_loop_does_not_poll_and_says_so() {
     if !may_be_realtime() || cpus_of(Pid::from_raw(0)).len() < 2 {
         return;
