@@ -193,6 +193,8 @@ fn numbers_have_three_digits_that_count() {
         assert_eq!(format::number(value), text, "{value}");
     }
     assert_eq!(format::ratio(0.4712), "0.471x");
+    assert_eq!(format::ratio(0.0089), "0.009x");
+    assert_eq!(format::ratio(0.0004), "<.001x");
     assert_eq!(format::goal(Goal::RatioAtMost(0.47)), "<= 0.47x");
     assert_eq!(format::goal(Goal::AtMost(12_000.0)), "<= 12000");
 }

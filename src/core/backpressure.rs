@@ -18,8 +18,8 @@
 //! fast enough to be trusted. So a source that sends to several ports is held for [`BRIEFLY`] at a
 //! stretch. If that was not enough, the receiver is *late*, and late ones do not hold the source again
 //! for [`SPARED`] times as long: at least three quarters of the time its frames are not held up by
-//! them, and those for the late receiver pay at that one's queue. A receiver is not late any more when
-//! it has let somebody go by draining. One that always does so costs nobody a frame.
+//! them, and those for the late receiver pay at that one's queue. A receiver that always drains enough in
+//! that time costs nobody a frame, and holds whom it has to, spared or not.
 
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,10 @@ pub const BRIEFLY: Duration = Duration::from_millis(4);
 /// How many times as long as it was held such a source cannot be held again.
 const SPARED: u32 = 3;
 
+/// How long a receiver counts as late. Several that work together would each hold a source in turn if
+/// they were not late for much longer than it is spared.
+const LATE: Duration = Duration::from_millis(100);
+
 /// How long ago a source may have turned to another port and back to count as one that sends to
 /// several: a game's slowest clients send some ten times a second, a ping goes once.
 const LATELY: Duration = Duration::from_secs(1);
@@ -52,8 +56,8 @@ pub const TICK: Duration = Duration::from_millis(2);
 pub(super) struct Trust {
     stalled: bool,
     watched: bool,
-    /// A source with other traffic had to be let go before it had drained enough.
-    late: bool,
+    /// Until when it is late: a source with other traffic had to be let go before it had drained.
+    late_until: Instant,
     /// Somebody was held for it since `window`.
     waited_for: bool,
     /// Frames drained from its queue since `window`, long ones counted as several.
@@ -67,7 +71,7 @@ impl Trust {
         Trust {
             stalled: false,
             watched: false,
-            late: false,
+            late_until: now,
             waited_for: false,
             drained: 0,
             window: now,
@@ -80,14 +84,13 @@ impl Trust {
     }
 
     /// True if sources that are spared may not be held for it.
-    pub(super) fn is_late(&self) -> bool {
-        self.late
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        now < self.late_until
     }
 
-    /// Notes that a source was let go because it had waited for too long, or else because the receiver
-    /// has drained enough.
-    pub(super) fn note_let_go(&mut self, late: bool) {
-        self.late = late;
+    /// Notes that a source with other traffic has waited for it for too long.
+    pub(super) fn note_late(&mut self, now: Instant) {
+        self.late_until = now + LATE;
     }
 
     /// Notes that the receiver took what counts as `weight` frames.

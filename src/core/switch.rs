@@ -258,9 +258,6 @@ impl Switch {
             port.egress.pop(&mut self.pool, &mut self.released);
             left -= 1;
         }
-        if self.released.len() > before {
-            port.trust.note_let_go(false);
-        }
         let more = left == 0 && !port.egress.is_empty();
         if port.egress.is_empty() {
             port.trust.note_empty();
@@ -395,7 +392,7 @@ impl Switch {
         let before = self.released.len();
         port.counters.tx_queue_full +=
             port.egress.push(from, frame, now, &mut self.pool, &mut self.released);
-        let wait = can_wait && port.trust.is_given() && !(spared && port.trust.is_late());
+        let wait = can_wait && port.trust.is_given() && !(spared && port.trust.is_late(now));
         if wait && port.egress.park(from) {
             if port.trust.wait_for(now) {
                 self.watch(to, now);
@@ -444,7 +441,7 @@ impl Switch {
         let before = self.released.len();
         for source in self.overdue.drain(..) {
             port.egress.release(source, &mut self.released);
-            port.trust.note_let_go(true);
+            port.trust.note_late(now);
         }
         self.settle_released(before, now);
     }

@@ -26,9 +26,14 @@ fn three_digits(value: f64) -> String {
     }
 }
 
-/// "0.471x", "∞x" of nothing.
+/// "0.471x", "<.001x", "∞x" of nothing.
 pub fn ratio(value: f64) -> String {
-    if value.is_infinite() { "∞x".to_owned() } else { number(value) + "x" }
+    match value {
+        _ if value.is_infinite() => "∞x".to_owned(),
+        _ if value > 0.0 && value < 0.001 => "<.001x".to_owned(),
+        _ if value < 0.00995 => format!("{value:.3}x"),
+        _ => number(value) + "x",
+    }
 }
 
 /// "0.45..0.49"; nothing where one value is all there is.

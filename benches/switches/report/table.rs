@@ -114,5 +114,5 @@ fn rest_width(report: &Report, who: usize, columns: &[usize]) -> usize {
 
 const METRIC: usize = 26;
 const VALUE: usize = 12;
-const RATIO: usize = 8;
+const RATIO: usize = 7;
 const BOUNDS: usize = 12;
