@@ -16,10 +16,10 @@
 //! What is not read of a source may be for somebody else: a game server's frames to all its players
 //! would wait behind one player's download, and a hostile guest could arrange that by reading just
 //! fast enough to be trusted. So a source that sends to several ports is held for [`BRIEFLY`] at a
-//! stretch. If that was not enough, the receiver is *late*, and late ones do not hold the source again
-//! for [`SPARED`] times as long: at least three quarters of the time its frames are not held up by
-//! them, and those for the late receiver pay at that one's queue. A receiver that always drains enough in
-//! that time costs nobody a frame, and holds whom it has to, spared or not.
+//! stretch. If that was not enough, the receiver is *late*: for a while it does not hold such sources,
+//! whose frames for it pay at its queue, and for twice as long each time that it is late again soon
+//! ([`SHORTEST_LATE`] to [`LONGEST_LATE`]). A receiver that always drains enough in that time costs
+//! nobody a frame.
 
 use std::time::{Duration, Instant};
 
@@ -37,12 +37,12 @@ pub const LEAST_DRAINED: u32 = 64;
 /// lets another program run (its base slice is 3 ms), for a receiver may only be waiting for its turn.
 pub const BRIEFLY: Duration = Duration::from_millis(4);
 
-/// How many times as long as it was held such a source cannot be held again.
-const SPARED: u32 = 3;
+/// How long a receiver counts as late the first time: not much is lost to one that was just not run.
+const SHORTEST_LATE: Duration = Duration::from_millis(16);
 
-/// How long a receiver counts as late. Several that work together would each hold a source in turn if
-/// they were not late for much longer than it is spared.
-const LATE: Duration = Duration::from_millis(100);
+/// And at the most, so that one which is late on purpose holds up others for four thousandths of the
+/// time.
+const LONGEST_LATE: Duration = Duration::from_secs(1);
 
 /// How long ago a source may have turned to another port and back to count as one that sends to
 /// several: a game's slowest clients send some ten times a second, a ping goes once.
@@ -56,8 +56,10 @@ pub const TICK: Duration = Duration::from_millis(2);
 pub(super) struct Trust {
     stalled: bool,
     watched: bool,
-    /// Until when it is late: a source with other traffic had to be let go before it had drained.
+    /// Until when it is late, and for how long it was when that began: a source with other traffic had
+    /// to be let go before it had drained enough.
     late_until: Instant,
+    late_for: Duration,
     /// Somebody was held for it since `window`.
     waited_for: bool,
     /// Frames drained from its queue since `window`, long ones counted as several.
@@ -72,6 +74,7 @@ impl Trust {
             stalled: false,
             watched: false,
             late_until: now,
+            late_for: Duration::ZERO,
             waited_for: false,
             drained: 0,
             window: now,
@@ -83,14 +86,17 @@ impl Trust {
         !self.stalled
     }
 
-    /// True if sources that are spared may not be held for it.
+    /// True while sources with other traffic are not held for it.
     pub(super) fn is_late(&self, now: Instant) -> bool {
         now < self.late_until
     }
 
     /// Notes that a source with other traffic has waited for it for too long.
     pub(super) fn note_late(&mut self, now: Instant) {
-        self.late_until = now + LATE;
+        let again = now < self.late_until + self.late_for;
+        let longer = if again { self.late_for * 2 } else { SHORTEST_LATE };
+        self.late_for = longer.clamp(SHORTEST_LATE, LONGEST_LATE);
+        self.late_until = now + self.late_for;
     }
 
     /// Notes that the receiver took what counts as `weight` frames.
@@ -157,7 +163,6 @@ pub(super) struct Wait {
     holders: usize,
     /// Since when it is held, if it is.
     since: Instant,
-    spared_until: Instant,
     /// The port that it last sent to, floods apart.
     last_to: Option<PortId>,
     /// When it last sent to another one than before, and the time before that.
@@ -167,7 +172,7 @@ pub(super) struct Wait {
 impl Wait {
     /// Of a source that nobody holds.
     pub(super) fn new(now: Instant) -> Self {
-        Wait { holders: 0, since: now, spared_until: now, last_to: None, turned: [None; 2] }
+        Wait { holders: 0, since: now, last_to: None, turned: [None; 2] }
     }
 
     /// True while at least one queue holds it.
@@ -185,11 +190,6 @@ impl Wait {
         }
     }
 
-    /// True while late receivers may not hold it, for the sake of others that it sends to.
-    pub(super) fn is_spared(&self, now: Instant) -> bool {
-        now < self.spared_until && self.sends_to_others(now)
-    }
-
     /// True if it has been held for long enough for the sake of others that it sends to.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         self.sends_to_others(now) && now.saturating_duration_since(self.since) >= BRIEFLY
@@ -204,15 +204,13 @@ impl Wait {
     }
 
     /// One queue has let it go. True if it was the last.
-    pub(super) fn release(&mut self, now: Instant) -> bool {
+    pub(super) fn release(&mut self) -> bool {
         self.holders -= 1;
-        if self.holders == 0 && self.is_overdue(now) {
-            self.spared_until = now + SPARED * now.saturating_duration_since(self.since);
-        }
         self.holders == 0
     }
 
-    fn sends_to_others(&self, now: Instant) -> bool {
+    /// True if it has lately sent to several ports.
+    pub(super) fn sends_to_others(&self, now: Instant) -> bool {
         self.turned[1].is_some_and(|turned| now.saturating_duration_since(turned) < LATELY)
     }
 }
@@ -234,46 +232,40 @@ mod tests {
         }
         wait.hold(now);
         assert!(!wait.is_overdue(now + PATIENCE));
-        assert!(wait.release(now + PATIENCE));
-        assert!(!wait.is_spared(now + PATIENCE));
+        assert!(wait.release());
     }
 
     #[test]
-    fn who_sends_to_others_too_is_held_a_quarter_of_the_time_at_the_most() {
-        let mut now = Instant::now();
-        let start = now;
-        let mut wait = Wait::new(now);
-        let mut held = Duration::ZERO;
-        while now < start + Duration::from_secs(1) {
-            wait.note_destination(port(1), now);
-            wait.note_destination(port(2), now);
-            if !wait.is_held() && !wait.is_spared(now) {
-                wait.hold(now);
-            }
-            now += Duration::from_micros(100);
-            if wait.is_held() {
-                held += Duration::from_micros(100);
-                if wait.is_overdue(now) {
-                    assert!(wait.release(now));
-                }
-            }
-        }
-        assert!(held <= Duration::from_millis(255), "{held:?}");
-        assert!(held >= Duration::from_millis(200), "{held:?}");
-    }
-
-    #[test]
-    fn who_waits_for_a_receiver_that_keeps_up_is_not_spared() {
+    fn who_sends_to_others_too_is_held_briefly() {
         let now = Instant::now();
         let mut wait = Wait::new(now);
         for to in [1, 2, 1] {
             wait.note_destination(port(to), now);
         }
         wait.hold(now);
-        let soon = now + BRIEFLY / 2;
-        assert!(!wait.is_overdue(soon));
-        assert!(wait.release(soon));
-        assert!(!wait.is_spared(soon));
+        assert!(!wait.is_overdue(now + BRIEFLY - Duration::from_nanos(1)));
+        assert!(wait.is_overdue(now + BRIEFLY));
+    }
+
+    #[test]
+    fn a_receiver_that_is_late_again_and_again_is_late_for_longer() {
+        let mut now = Instant::now();
+        let start = now;
+        let mut trust = Trust::new(now);
+        let mut held = Duration::ZERO;
+        while now < start + Duration::from_secs(10) {
+            assert!(!trust.is_late(now));
+            held += BRIEFLY;
+            now += BRIEFLY;
+            trust.note_late(now);
+            assert!(trust.is_late(now));
+            now = trust.late_until;
+        }
+        assert!(held <= Duration::from_millis(80), "{held:?} in ten seconds");
+        // Once in a while is not again.
+        now = trust.late_until + LONGEST_LATE;
+        trust.note_late(now);
+        assert_eq!(trust.late_until, now + SHORTEST_LATE);
     }
 
     #[test]
@@ -304,9 +296,9 @@ mod tests {
         let mut wait = Wait::new(now);
         wait.hold(now);
         wait.hold(now);
-        assert!(!wait.release(now));
+        assert!(!wait.release());
         assert!(wait.is_held());
-        assert!(wait.release(now));
+        assert!(wait.release());
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl EventLoop {
         let older =
             self.named_data.as_mut().and_then(|named| named.admit(client.clone(), id, peer.uid));
         if let Some(older) = older {
-            self.close_port(older, now);
+            self.close_port(older);
         }
         let replied = match version {
             Version::V0 => Ok(()),
@@ -124,7 +124,7 @@ impl EventLoop {
             replied.and_then(|()| self.links.attach(id, endpoint, Some((stream, peer.uid))))
         {
             debug!(port = %id, %error, "client gone before it had its port");
-            self.forget_port(id, now);
+            self.forget_port(id);
             return;
         }
         static LIMIT: LogLimit = LogLimit::new();

@@ -286,7 +286,7 @@ impl EventLoop {
             self.links.start_closing(id, LAST_FRAMES);
         }
         if self.links.has_finished(id) {
-            self.close_port(id, now);
+            self.close_port(id);
         }
     }
 
@@ -383,13 +383,13 @@ impl EventLoop {
         } else {
             debug!(port = %id, %error, "cannot receive");
         }
-        self.close_port(id, now);
+        self.close_port(id);
     }
 
-    fn close_port(&mut self, id: PortId, now: Instant) {
+    fn close_port(&mut self, id: PortId) {
         let (endpoint, uid) = self.links.detach(id).unzip();
         let (kind, uid) = (endpoint.map(|endpoint| endpoint.kind()), uid.flatten());
-        let counters = self.forget_port(id, now);
+        let counters = self.forget_port(id);
         // The descriptors that this has freed may be what somebody waits for.
         self.accepting |= self.accept_again.take().is_some();
         static LIMIT: LogLimit = LogLimit::new();
@@ -399,11 +399,11 @@ impl EventLoop {
         }
     }
 
-    fn forget_port(&mut self, id: PortId, now: Instant) -> Option<PortCounters> {
+    fn forget_port(&mut self, id: PortId) -> Option<PortCounters> {
         if let Some(named) = &mut self.named_data {
             named.dismiss(id);
         }
-        let counters = self.switch.close_port(id, now);
+        let counters = self.switch.close_port(id);
         self.resume_released();
         counters
     }
@@ -421,7 +421,7 @@ impl EventLoop {
             }
             Err(error) => {
                 warn!(interface = %name, %error, "cannot watch the uplink");
-                self.switch.close_port(id, now);
+                self.switch.close_port(id);
             }
         }
     }

@@ -231,7 +231,7 @@ impl World {
     }
 
     fn close(&mut self, id: PortId) {
-        let counters = self.switch.close_port(id, self.now);
+        let counters = self.switch.close_port(id);
         let client = self.clients.open.remove(&id);
         assert_eq!(counters.is_some(), client.is_some());
         self.held.remove(&id);
