@@ -18,7 +18,6 @@ pub fn rows(measured: &Measured, model: &Model) -> Vec<Row> {
 }
 
 fn client_to_server(measured: &Measured, model: &Model) -> Vec<Row> {
-    let widen = widening(model);
     let intervals = |alive| -> Sample {
         let clients = measured.clients.iter().enumerate();
         let chosen = clients.filter(|(slot, _)| model.is_alive(*slot) == alive);
@@ -27,6 +26,7 @@ fn client_to_server(measured: &Measured, model: &Model) -> Vec<Row> {
     let sizes: Sample = measured.clients.iter().flat_map(|client| client.up.sizes()).collect();
     let per_slot = |of: &dyn Fn(usize) -> f64| mean((0..model.clients).map(of));
     let rate = per_slot(&|slot| 1000.0 / model.client_intervals(slot).location);
+    let widen = widening(model, rate / 24.0);
     let mean_size = per_slot(&|slot| model.client_sizes(slot).moments().mean);
     let all_intervals = arrival_gaps(measured);
     let load = rate * model.clients as f64;
@@ -64,7 +64,8 @@ fn client_to_server(measured: &Measured, model: &Model) -> Vec<Row> {
 }
 
 fn server_to_client(measured: &Measured, model: &Model) -> Vec<Row> {
-    let widen = widening(model);
+    let rate = update_rate(model);
+    let widen = widening(model, rate / 20.0);
     let sizes: Sample = measured.clients.iter().flat_map(|client| client.down.sizes()).collect();
     let intervals: Sample =
         measured.clients.iter().flat_map(|client| client.down.intervals()).collect();
@@ -79,8 +80,8 @@ fn server_to_client(measured: &Measured, model: &Model) -> Vec<Row> {
         Row::heading("server to clients"),
         Row::new(
             "packets/s of a client",
-            mean(measured.clients.iter().map(|client| client.down.rate())),
-            Target::Near(update_rate(model), update_rate(model) * 0.01 * widen),
+            1000.0 / intervals.mean(),
+            Target::Near(rate, rate * 0.01 * widen + 4.0 * rate_error(model, intervals.len())),
         ),
         Row::new("interval, p50, ms", intervals.quantile(0.5), usual_interval(model, update)),
         Row::new("interval, p99, ms", intervals.quantile(0.99), Target::None),
@@ -127,13 +128,13 @@ fn bursts(measured: &Measured, model: &Model) -> Vec<Row> {
         };
         (usual, Target::Near(clients, 0.0))
     } else {
-        // Where clients are few, it is up to chance whether a frame is used at all.
-        let usual = if clients < 5.0 * groups {
+        // One group may be empty by chance; where clients are few, more than one.
+        let usual = if a_frame < 5.0 {
             Target::None
         } else {
-            Target::Near(a_frame, 0.1 * a_frame)
+            Target::Between(0.95 * a_frame, 1.02 * a_frame * groups / (groups - 1.0))
         };
-        (usual, Target::Between(a_frame.ceil(), (group + 4.0 * group.sqrt()).min(clients)))
+        (usual, Target::Between(a_frame.ceil(), (group + 5.0 * group.sqrt()).min(clients)))
     };
     let mut rows = vec![
         Row::heading("bursts of the server"),
@@ -174,11 +175,12 @@ pub fn client_cells(slot: usize, client: &Client, model: &Model) -> Vec<Cell> {
     let intervals: Sample = client.up.intervals().collect();
     let location = model.client_intervals(slot).location;
     let (up, down) = (&client.up, &client.down);
+    let (rate, gaps) = (update_rate(model), down.intervals().count() as f64);
     vec![
         Cell::new(up.rate(), Target::Near(1000.0 / location, 100.0 / location)),
         Cell::new(intervals.quantile(0.5), Target::Near(location, 1.0)),
         Cell::new(up.sizes().collect::<Sample>().mean(), mean_within(up_sizes, up.sizes.len())),
-        Cell::new(down.rate(), Target::Near(update_rate(model), update_rate(model) * 0.1)),
+        Cell::new(down.rate(), Target::Near(rate, rate * 0.1 + 5.0 * rate_error(model, gaps))),
         Cell::new(
             down.sizes().collect::<Sample>().mean(),
             mean_within(model.s2c.moments(), down.sizes.len()),
@@ -191,10 +193,11 @@ fn mean_within(law: Moments, number: usize) -> Target {
     Target::Near(law.mean, 5.0 * law.sd / (number as f64).sqrt())
 }
 
-/// By how much the model's tolerances are to be widened for a capture of this size.
-fn widening(model: &Model) -> f64 {
+/// By how much the model's tolerances are to be widened for a capture of this size, where each client
+/// sends or gets `rate` times as many packets as the model has it.
+fn widening(model: &Model, rate: f64) -> f64 {
     let enough = 32.0 * 10.0;
-    let sample = model.clients as f64 * model.length as f64 / SECOND as f64;
+    let sample = model.clients as f64 * model.length as f64 / SECOND as f64 * rate;
     (enough / sample).sqrt().max(1.0)
 }
 
@@ -208,9 +211,23 @@ fn arrival_gaps(measured: &Measured) -> Sample {
 
 /// Packets a second that a client gets, with choke.
 fn update_rate(model: &Model) -> f64 {
-    let frames: f64 =
-        model.s2c.probabilities().map(|(size, p)| p * model.frames_after(size) as f64).sum();
-    SECOND as f64 / (frames * model.frame_length() as f64)
+    SECOND as f64 / (frames_to_next(model).0 * model.frame_length() as f64)
+}
+
+/// The standard error of the rate that is measured from so many intervals: that of choke.
+fn rate_error(model: &Model, intervals: f64) -> f64 {
+    let (mean, sd) = frames_to_next(model);
+    update_rate(model) * sd / mean / intervals.sqrt()
+}
+
+/// Server frames from one packet for a client to the next: mean and standard deviation.
+fn frames_to_next(model: &Model) -> (f64, f64) {
+    let expect = |of: &dyn Fn(f64) -> f64| -> f64 {
+        let sizes = model.s2c.probabilities();
+        sizes.map(|(size, p)| p * of(model.frames_after(size) as f64)).sum()
+    };
+    let mean = expect(&|frames| frames);
+    (mean, expect(&|frames| (frames - mean) * (frames - mean)).sqrt())
 }
 
 /// How many packets, of 1, make the next one wait.
@@ -252,9 +269,10 @@ mod tests {
 
     #[test]
     fn tolerances_grow_as_samples_shrink() {
-        assert_eq!(widening(&model()), 1.0);
-        assert_eq!(widening(&Model { length: 60 * SECOND, ..model() }), 1.0);
-        assert_eq!(widening(&Model { clients: 8, ..model() }), 2.0);
+        assert_eq!(widening(&model(), 1.0), 1.0);
+        assert_eq!(widening(&Model { length: 60 * SECOND, ..model() }, 1.0), 1.0);
+        assert_eq!(widening(&Model { clients: 8, ..model() }, 1.0), 2.0);
+        assert_eq!(widening(&Model { clients: 8, ..model() }, 4.0), 1.0);
     }
 
     #[test]
