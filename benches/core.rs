@@ -90,8 +90,8 @@ fn unicast(criterion: &mut Criterion) {
         });
     }
     // Among many stations, and to all of them in turn: the table does not fit the nearest cache.
-    for stations in [2, 1024, FDB_SIZE] {
-        let mut bench = Bench::new(2);
+    for stations in [2, 1024, FDB_SIZE, 100_000] {
+        let mut bench = Bench::with_fdb(2, stations.max(FDB_SIZE));
         bench.fill(stations);
         let frames: Vec<_> = (0..stations.saturating_sub(2).max(1) as u32)
             .map(|n| if stations == 2 { station(1) } else { station(0x0100_0000 + n) })
