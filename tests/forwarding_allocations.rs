@@ -231,6 +231,38 @@ fn frames_that_wait_and_leave_allocate_nothing() {
     }
 }
 
+/// A UDP packet from station `source` to station `destination` and the port `port`.
+fn udp(destination: u8, source: u8, port: u16) -> Vec<u8> {
+    let mut frame = Vec::new();
+    etherparse::PacketBuilder::ethernet2([2, 0, 0, 0, 0, source], [2, 0, 0, 0, 0, destination])
+        .ipv4([10, 0, 0, source], [10, 0, 0, destination], 64)
+        .udp(27005, port)
+        .write(&mut frame, &[0; 80])
+        .unwrap();
+    frame
+}
+
+#[test]
+fn flows_that_come_and_go_allocate_nothing() {
+    let mut b = Bench::new(Mode::Switch, 3);
+    // Never the same ones twice.
+    let frames: Vec<_> = (0..20_000).map(|n| udp(2, (n % 2) as u8, n)).collect();
+    let mut cycles = frames.chunks(40);
+    let mut cycle = |b: &mut Bench| {
+        b.set_room(2, 0);
+        for (n, frame) in cycles.next().expect("enough of them").iter().enumerate() {
+            b.send(n % 2, frame);
+        }
+        assert_eq!(b.switch.queued(), 40);
+        b.drain(2);
+        assert_eq!(b.switch.queued(), 0);
+    };
+    // The tables of flows grow for longer than lists do: they move when they are full of gaps.
+    (0..100).for_each(|_| cycle(&mut b));
+    let count = allocations(|| (0..400).for_each(|_| cycle(&mut b)));
+    assert_eq!(count, 0);
+}
+
 #[test]
 fn a_source_that_is_held_and_released_allocates_nothing() {
     for len in LENGTHS {

@@ -40,7 +40,9 @@ impl EgressLimits {
     /// bytes, 1536 by default. The bytes of a queue of longer frames are used up before a mark that
     /// only counts them is reached, and nobody would ever be held for it.
     pub fn weight(&self, len: usize) -> usize {
-        (len * self.frames).div_ceil(self.bytes.max(1)).max(1)
+        let share = len * self.frames;
+        // Nearly all frames; a division costs more than the rest of what is counted for one.
+        if share <= self.bytes { 1 } else { share.div_ceil(self.bytes.max(1)) }
     }
 }
 
@@ -64,6 +66,8 @@ pub struct EgressQueue {
     source_places: HashMap<PortId, usize, foldhash::fast::RandomState>,
     /// Of the sources; each has its own for its flows.
     turns: Turns,
+    /// The flow that [`EgressQueue::front`] has named, until something changes.
+    named: Option<usize>,
     load: Load,
     /// How many sources have frames.
     busy: usize,
@@ -117,6 +121,7 @@ impl EgressQueue {
             flow_places: HashMap::default(),
             source_places: HashMap::default(),
             turns: Turns::default(),
+            named: None,
             load: Load::default(),
             busy: 0,
             parked: 0,
@@ -148,6 +153,7 @@ impl EgressQueue {
         pool: &mut FramePool,
         released: &mut Vec<PortId>,
     ) -> u64 {
+        self.named = None;
         let flow_at = self.flow_of(FlowId::of(source, frame));
         let waiting = Waiting { frame: pool.copy_of(frame), since: now, next: None };
         let frame_at = self.frames.insert(waiting);
@@ -173,15 +179,15 @@ impl EgressQueue {
     /// The next frame to send, and since when it has been waiting. Asking again without
     /// [`EgressQueue::pop`] may name another one, if a new flow has come in between.
     pub fn front(&mut self) -> Option<(&[u8], Instant)> {
-        let flow_at = self.next_flow()?;
-        let waiting = &self.frames[self.flows[flow_at].frames.first()?];
+        self.named = self.next_flow();
+        let waiting = &self.frames[self.flows[self.named?].frames.first()?];
         Some((&waiting.frame, waiting.since))
     }
 
     /// Takes the frame that [`EgressQueue::front`] names; sources that this released are added to
     /// `released`.
     pub fn pop(&mut self, pool: &mut FramePool, released: &mut Vec<PortId>) {
-        if let Some(at) = self.next_flow() {
+        if let Some(at) = self.named.take().or_else(|| self.next_flow()) {
             let source = self.flows[at].source;
             let taken = self.take_from(at, pool, released);
             Turns::charge(&mut self.flows, at, taken);

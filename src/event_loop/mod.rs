@@ -54,6 +54,11 @@ pub const FRAMES_PER_TURN: usize = 8;
 /// of one port's turn take.
 const ATTEMPTS_PER_TURN: u32 = 2 * FRAMES_PER_TURN as u32;
 
+/// How long a sleep may last though a timer is due before. A timer that comes before the kernel's own
+/// tick (4 ms) is set in the hardware for each sleep, which in a virtual machine costs as much as a
+/// frame: a tenth of all in overload. While frames come there are turns enough to look at the timers.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(5);
+
 /// `SO_SNDBUF` of a port's data socket, in bytes; the kernel doubles it. What lies in the kernel is
 /// out of our order, so it is little. Never less than the longest frame: see [`EventLoop::new`].
 const SEND_BUFFER: usize = 32_768;
@@ -208,7 +213,7 @@ impl EventLoop {
         let timeout = if self.has_work() {
             Some(Duration::ZERO)
         } else {
-            let due = self.next_timer();
+            let due = self.next_timer().map(|due| due.max(now + SHORTEST_SLEEP));
             if let Some(busy_poll) = &mut self.busy_poll {
                 return busy_poll.wait(&mut self.poll, events, due);
             }

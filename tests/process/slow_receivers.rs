@@ -23,6 +23,9 @@ const AHEAD: u64 = 200;
 /// How long the switch waits for a receiver that does not read, before it lets its sources go on.
 const GIVEN_UP_AFTER: Duration = Duration::from_millis(10);
 
+/// How long a frame may wait in a queue.
+const MAX_AGE: Duration = Duration::from_secs(10);
+
 /// How long a test may take in all.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -192,6 +195,36 @@ fn a_port_that_wakes_finds_what_its_queue_held_in_order() {
         let totals = switch.stop();
         totals.check_sums();
         assert_eq!(totals.get("tx_queue_full"), FRAMES - QUEUE - in_kernel);
+    });
+}
+
+#[test]
+fn a_port_that_wakes_late_gets_nothing_that_is_long_past() {
+    at_queue_lengths(|length| {
+        let (switch, pair, guests) = scene(3);
+        let (sender, sleeper, other) = (&guests[0], &guests[1], &guests[2]);
+        let send = |numbers: std::ops::Range<u64>| {
+            for n in numbers {
+                sender.send(&numbered(sleeper.mac, sender.mac, n, 1514));
+            }
+            sender.reach(other);
+        };
+        send(0..100);
+        // Its age is what this is about, so there is no way but to wait.
+        thread::sleep(MAX_AGE + Duration::from_millis(100));
+        send(100..200);
+        let mut found = Vec::new();
+        while let Some(bytes) = sleeper.receive_within(crate::support::SILENCE) {
+            found.push(number_of(&bytes, sleeper.mac, sender.mac));
+        }
+        // What the kernel held is out of our hands.
+        let in_kernel = found.iter().take_while(|&&n| n < 100).count() as u64;
+        assert!((1..=u64::from(length) + 1).contains(&in_kernel), "{in_kernel} in the kernel");
+        assert!(found.into_iter().eq((0..in_kernel).chain(100..200)));
+        pair.finish();
+        let totals = switch.stop();
+        totals.check_sums();
+        assert_eq!(totals.get("tx_stale"), 100 - in_kernel);
     });
 }
 
