@@ -52,7 +52,7 @@ pub const FRAMES_PER_TURN: usize = 8;
 
 /// Attempts to receive or send a frame after which the line waits for the next turn: what the frames
 /// of one port's turn take.
-const ATTEMPTS_PER_TURN: u32 = 2 * FRAMES_PER_TURN as u32;
+pub const ATTEMPTS_PER_TURN: u32 = 2 * FRAMES_PER_TURN as u32;
 
 /// How long a sleep may last though a timer is due before. A timer that comes before the kernel's own
 /// tick (4 ms) is set in the hardware for each sleep, which in a virtual machine costs as much as a
