@@ -195,6 +195,9 @@ impl EgressQueue {
             if self.load.weight <= self.limits.release_at {
                 self.release_all(released);
             }
+            if self.is_empty() {
+                self.forget_flows();
+            }
         }
     }
 
@@ -301,6 +304,17 @@ impl EgressQueue {
             self.source_places.remove(&source.port);
         })?;
         self.sources[source_at].turns.next(flows, &mut forget_flow)
+    }
+
+    /// Forgets all flows and sources of a queue that is empty: there is nobody left who could be starved
+    /// by whoever comes next. The tables stay as large as they are, without gaps.
+    fn forget_flows(&mut self) {
+        self.flows.clear();
+        self.sources.clear();
+        self.flow_places.clear();
+        self.source_places.clear();
+        self.turns = Turns::default();
+        self.named = None;
     }
 
     fn dismiss_idle(&mut self) {

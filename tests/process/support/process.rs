@@ -228,7 +228,8 @@ impl Totals {
         let rx =
             ["rx_unicast", "rx_flooded", "rx_runt", "rx_oversize", "rx_hairpin", "rx_stranger"];
         assert_eq!(self.get("rx_frames"), sum(&rx), "{}", self.0);
-        let tx = ["tx_frames", "queued", "tx_queue_full", "tx_closed", "tx_no_receiver"];
+        let tx =
+            ["tx_frames", "queued", "tx_queue_full", "tx_stale", "tx_closed", "tx_no_receiver"];
         let refused = ["tx_link_down", "tx_refused"];
         assert_eq!(self.get("tx_offered"), sum(&tx) + sum(&refused), "{}", self.0);
     }
