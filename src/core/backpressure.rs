@@ -48,7 +48,8 @@ const LONGEST_LATE: Duration = Duration::from_secs(1);
 /// several: a game's slowest clients send some ten times a second, a ping goes once.
 const LATELY: Duration = Duration::from_secs(1);
 
-/// How often receivers that somebody is held for are looked at, by [`super::Switch::tick`].
+/// How often receivers that somebody is held for are to be looked at, by [`super::Switch::tick`]. The
+/// loop may come later when nothing happens; that adds to the times here.
 pub const TICK: Duration = Duration::from_millis(2);
 
 /// Whether a receiver is worth waiting for.
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_is_given_up_even_if_those_who_waited_were_spared() {
+    fn a_receiver_is_given_up_even_if_those_who_waited_were_let_go() {
         let now = Instant::now();
         let mut trust = Trust::new(now);
         assert!(trust.wait_for(now));
