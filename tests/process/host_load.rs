@@ -214,17 +214,6 @@ fn without_the_option_nothing_is_said_of_it() {
 }
 
 #[test]
-fn a_real_time_loop_does_not_poll_and_says_so() {
-    if !may_be_realtime() || cpus_of(Pid::from_raw(0)).len() < 2 {
-        return;
-    }
-    let switch = Switch::with("--realtime --busy-poll 50");
-    switch.wait_for_log("no busy polling: with real-time scheduling");
-    drop(play(&switch, 100));
-    assert_eq!(switch.stop().get("spins"), 0);
-}
-
-#[test]
 fn it_polls_in_the_background_too() {
     let background = Background::new();
     let log = background.dir.path().join("log");

@@ -12,6 +12,7 @@ use crate::{Test, tests};
 pub const TESTS: &[Test] = tests![
     [RealTime] a_right_is_enough_for_what_it_is_for,
     [RealTime] locked_memory_is_no_more_than_what_is_used,
+    [RealTime] a_real_time_loop_does_not_poll_and_says_so,
     [] an_ordinary_user_is_told_what_is_missing_and_served,
 ];
 
@@ -75,6 +76,13 @@ fn locked_memory_is_no_more_than_what_is_used() {
     assert!(locked(locking.pid()) > locking.resident(), "{}", locking.log());
     let (with, without) = (locking.resident(), plain.resident());
     assert!(with < without + (1 << 20), "{with} bytes, {without} if not locked");
+}
+
+fn a_real_time_loop_does_not_poll_and_says_so() {
+    let switch = Switch::with("--realtime --busy-poll 50");
+    switch.wait_for_log("no busy polling: with real-time scheduling");
+    check_service(&switch);
+    assert_eq!(switch.stop().get("spins"), 0);
 }
 
 fn an_ordinary_user_is_told_what_is_missing_and_served() {
