@@ -21,6 +21,7 @@ pub mod control;
 pub mod core;
 pub mod event_loop;
 pub mod log_limit;
+pub mod mirror;
 pub mod port;
 pub mod runtime;
 pub mod sys;

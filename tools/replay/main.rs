@@ -1,0 +1,9 @@
+//! `uml_replay`: replays a capture through a switch and measures what becomes of every frame.
+
+mod player;
+#[path = "report/model.rs"]
+mod report;
+
+fn main() {
+    let _ = report::SCHEMA;
+}
