@@ -2,6 +2,7 @@
 
 pub mod bpf;
 mod record;
+pub mod sink;
 mod spec;
 
 pub use record::{Captured, Direction, PortTotals, Record};

@@ -1,0 +1,27 @@
+//! Where the records of a capture go: files, a stream of pcapng, lines for people.
+
+use std::io;
+
+use super::{PortTotals, Record};
+
+/// Takes the records of one capture, in their order.
+pub trait Sink {
+    /// Takes one record. A frame's port was given as a [`Record::Port`] before it.
+    ///
+    /// # Errors
+    /// The capture cannot be written; nothing more should be given to this sink.
+    fn record(&mut self, record: Record<'_>) -> io::Result<()>;
+
+    /// Hands on all that was taken so far: to be called whenever there is nothing more for now, so
+    /// that who watches sees it.
+    ///
+    /// # Errors
+    /// As for [`Sink::record`].
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Writes what belongs at the end, such as the ports' `totals`, and flushes. Last call.
+    ///
+    /// # Errors
+    /// As for [`Sink::record`].
+    fn finish(&mut self, totals: &[PortTotals]) -> io::Result<()>;
+}
