@@ -1,8 +1,22 @@
 //! Where the records of a capture go: files, a stream of pcapng, lines for people.
 
+mod files;
+mod pcap;
+mod pcapng;
+mod ring;
+mod stream;
+
 use std::io;
 
+use pcap_file::PcapError;
+
 use super::{PortTotals, Record};
+
+pub use files::{Files, Format};
+pub use pcap::Pcap;
+pub use pcapng::PcapNg;
+pub use ring::{FileLimit, InvalidRing, Ring};
+pub use stream::{Progress, Stream};
 
 /// Takes the records of one capture, in their order.
 pub trait Sink {
@@ -24,4 +38,14 @@ pub trait Sink {
     /// # Errors
     /// As for [`Sink::record`].
     fn finish(&mut self, totals: &[PortTotals]) -> io::Result<()>;
+}
+
+/// Bytes of a buffer that makes the sinks' small writes into few large ones.
+pub const BUFFER: usize = 64 << 10;
+
+fn into_io(error: PcapError) -> io::Error {
+    match error {
+        PcapError::IoError(error) => error,
+        other => io::Error::new(io::ErrorKind::InvalidData, other),
+    }
 }
