@@ -1,6 +1,7 @@
 //! Copies of frames for captures.
 
 pub mod bpf;
+pub mod filter;
 mod record;
 mod spec;
 
