@@ -6,6 +6,7 @@
 //! room is dropped and counted, and every frame that a capture looked at is in its totals.
 
 pub mod bpf;
+pub mod filter;
 mod record;
 mod ring;
 mod session;
