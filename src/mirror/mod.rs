@@ -86,3 +86,6 @@ impl Mirror {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
