@@ -27,7 +27,9 @@ fn main() -> ExitCode {
         return filter::main(words);
     }
     let no_libpcap = match libpcap::compile("ip") {
-        Err(CompileError::NoLibpcap(error)) => Some(format!("no libpcap: {error}")),
+        Err(error @ CompileError::NoLibpcap(_)) => {
+            Some(format!("{:#}", anyhow::Error::from(error)))
+        }
         _ => None,
     };
     let no_tcpdump = no_libpcap.clone().or_else(tcpdump::missing);

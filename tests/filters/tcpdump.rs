@@ -3,7 +3,7 @@
 use std::env;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -57,7 +57,8 @@ fn tcpdump(expression: &str) -> Output {
 static TCPDUMP: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
     let path = env::var_os("PATH").unwrap_or_default();
     let dirs = env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
-    dirs.map(|dir| Path::new(&dir).join("tcpdump")).find(|path| path.exists())
+    dirs.map(|dir| dir.join("tcpdump"))
+        .find(|path| Command::new(path).arg("--version").output().is_ok())
 });
 
 /// A capture of all frames, in which the time of each is its index.

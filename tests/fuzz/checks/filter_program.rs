@@ -6,7 +6,7 @@
 use uml_switch::mirror::bpf::{Instruction, MAX_INSTRUCTIONS, Program};
 use uml_switch::sys::libpcap;
 
-/// Checks, compiles nothing.
+/// Takes an input to pieces and checks it.
 pub(crate) fn check(data: &[u8]) {
     let Some((&count, data)) = data.split_first() else { return };
     let (instructions, frame) = parse(count, data);
@@ -48,7 +48,7 @@ fn is_surely_valid(instructions: &[Instruction]) -> bool {
         && loads.iter().all(|load| matches!(load.0, 0x00 | 0x20 | 0x28 | 0x30 | 0x40 | 0x80))
 }
 
-/// The manual page `bpf(4)`, word for word: what is returned, and after how many steps.
+/// What the manual page `bpf(4)` says: what is returned, and after how many steps.
 fn interpret(instructions: &[Instruction], frame: &[u8]) -> (u32, usize) {
     let mut machine = Machine { a: 0, x: 0, memory: [0; 16], frame };
     let mut pc = 0;
