@@ -295,3 +295,176 @@ const ARP_REPLY: u16 = 2;
 
 /// Bytes of a UDP header, which the length in it counts, too.
 const UDP_HEADER: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use etherparse::PacketBuilder;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const A: [u8; 6] = [0x52, 0x54, 0, 0, 0, 1];
+    const B: [u8; 6] = [0x52, 0x54, 0, 0, 0, 2];
+
+    /// The line of a frame of this length of which these bytes were kept, without the time.
+    fn line_of(bytes: &[u8], original: usize) -> String {
+        let frame = Captured {
+            port: PortId::from_parts(3, 1),
+            direction: Direction::In,
+            time: Duration::from_secs(1_795_320_900),
+            original: original as u32,
+            bytes,
+        };
+        let line = Line(&frame).to_string();
+        let (time, rest) = line.split_at("hh:mm:ss.uuuuuu ".len());
+        assert!(time.ends_with(".000000 "), "{line}");
+        rest.to_owned()
+    }
+
+    /// What stands behind the port and before the length.
+    fn contents(bytes: &[u8]) -> String {
+        let line = line_of(bytes, bytes.len());
+        let end = format!(", {} bytes", bytes.len());
+        let macs = "3 > 52:54:00:00:00:01 > 52:54:00:00:00:02: ";
+        line.strip_prefix(macs).unwrap().strip_suffix(&end).unwrap().to_owned()
+    }
+
+    fn ethernet(ether_type: u16, payload: &[u8]) -> Vec<u8> {
+        [&B[..], &A, &ether_type.to_be_bytes(), payload].concat()
+    }
+
+    fn v4() -> etherparse::PacketBuilderStep<etherparse::IpHeaders> {
+        PacketBuilder::ethernet2(A, B).ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+    }
+
+    macro_rules! built {
+        ($builder:expr, $payload:expr) => {{
+            let mut frame = Vec::new();
+            $builder.write(&mut frame, &$payload).unwrap();
+            frame
+        }};
+    }
+
+    fn arp(operation: u8) -> Vec<u8> {
+        let fixed = [0, 1, 8, 0, 6, 4, 0, operation];
+        ethernet(0x806, &[&fixed[..], &A, &[10, 0, 0, 1], &[0; 6], &[10, 0, 0, 2]].concat())
+    }
+
+    #[test]
+    fn the_beginning_is_time_port_and_direction() {
+        let time = Duration::new(1_795_320_905, 98_765_999);
+        let t = sys::local_time(time.as_secs());
+        let mut lines = Lines::new(Vec::new());
+        for (port, direction) in [(3, Direction::In), (0, Direction::In), (3, Direction::Out)] {
+            let port = PortId::from_parts(port, 0);
+            let bytes = arp(1);
+            let frame = Captured { port, direction, time, original: 42, bytes: &bytes };
+            lines.record(Record::Frame(frame)).unwrap();
+        }
+        lines.finish(&[]).unwrap();
+        let now = format!("{:02}:{:02}:05.098765", t.hour, t.minute);
+        let rest = "52:54:00:00:00:01 > 52:54:00:00:00:02: \
+                    ARP who-has 10.0.0.2 tell 10.0.0.1, 42 bytes";
+        let expected = format!("{now} 3 > {rest}\n{now} uplink > {rest}\n{now} > 3 {rest}\n");
+        assert_eq!(String::from_utf8(lines.writer).unwrap(), expected);
+    }
+
+    #[test]
+    fn arp_is_told_as_question_and_answer() {
+        assert_eq!(contents(&arp(1)), "ARP who-has 10.0.0.2 tell 10.0.0.1");
+        assert_eq!(contents(&arp(2)), "ARP 10.0.0.1 is-at 52:54:00:00:00:01");
+        assert_eq!(contents(&arp(9)), "ARP operation 9");
+    }
+
+    #[test]
+    fn tcp_and_udp_have_ports_and_lengths() {
+        let syn = built!(v4().tcp(4000, 80, 7, 1000).syn(), []);
+        assert_eq!(contents(&syn), "10.0.0.1:4000 > 10.0.0.2:80 TCP [S] seq 7 win 1000 length 0");
+        // Padding to the least length of a frame is no contents.
+        let padded = [&syn[..], &[0; 6]].concat();
+        assert_eq!(contents(&padded), contents(&syn));
+        let push = built!(v4().tcp(4000, 80, 7, 1000).psh().ack(8), [0; 100]);
+        assert_eq!(
+            contents(&push),
+            "10.0.0.1:4000 > 10.0.0.2:80 TCP [P.] seq 7 ack 8 win 1000 length 100"
+        );
+        let udp = built!(v4().udp(53, 5353), [0; 9]);
+        assert_eq!(contents(&udp), "10.0.0.1:53 > 10.0.0.2:5353 UDP length 9");
+        let v6 = PacketBuilder::ethernet2(A, B).ipv6([0xfe; 16], [0xfd; 16], 64);
+        let udp = built!(v6.udp(53, 5353), [0; 9]);
+        let (fe, fd) = (["fefe"; 8].join(":"), ["fdfd"; 8].join(":"));
+        assert_eq!(contents(&udp), format!("[{fe}]:53 > [{fd}]:5353 UDP length 9"));
+    }
+
+    #[test]
+    fn echoes_have_their_numbers() {
+        let echo = built!(v4().icmpv4_echo_request(9, 2), [0; 56]);
+        assert_eq!(contents(&echo), "10.0.0.1 > 10.0.0.2 ICMP echo request id 9 seq 2 length 64");
+        let echo = built!(v4().icmpv4_echo_reply(9, 2), [0; 56]);
+        assert!(contents(&echo).ends_with("ICMP echo reply id 9 seq 2 length 64"));
+        let v6 = PacketBuilder::ethernet2(A, B).ipv6([0xfe; 16], [0xfd; 16], 64);
+        let echo = built!(v6.icmpv6_echo_request(9, 2), [0; 56]);
+        assert!(contents(&echo).ends_with("ICMPv6 echo request id 9 seq 2 length 64"));
+        let other = built!(v4().icmpv4_raw(3, 1, [0; 4]), [0; 28]);
+        assert!(contents(&other).ends_with("ICMP type 3 code 1 length 36"));
+    }
+
+    #[test]
+    fn tags_fragments_and_other_protocols_are_named() {
+        let tagged = PacketBuilder::ethernet2(A, B)
+            .double_vlan(etherparse::VlanId::try_new(5).unwrap(), 77.try_into().unwrap())
+            .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64);
+        let tagged = built!(tagged.udp(1, 2), [0; 3]);
+        assert_eq!(contents(&tagged), "vlan 5 vlan 77 10.0.0.1:1 > 10.0.0.2:2 UDP length 3");
+        let mut fragment = built!(v4().udp(1, 2), [0; 40]);
+        fragment[20..22].copy_from_slice(&185u16.to_be_bytes());
+        assert_eq!(contents(&fragment), "10.0.0.1 > 10.0.0.2 UDP length 48 fragment at 1480");
+        assert_eq!(contents(&ethernet(0x88cc, &[0; 40])), "ethertype 0x88cc");
+        assert_eq!(contents(&ethernet(38, &[0; 46])), "802.3 length 38");
+        let mut ospf = built!(v4().udp(1, 2), [0; 40]);
+        ospf[23] = 89;
+        assert_eq!(contents(&ospf), "10.0.0.1 > 10.0.0.2 OSPFIGP length 48");
+    }
+
+    #[test]
+    fn what_was_cut_is_told_from_what_is_malformed() {
+        let frame = built!(v4().tcp(4000, 80, 7, 1000).syn(), [0; 1000]);
+        assert_eq!(
+            line_of(&frame[..60], frame.len()),
+            "3 > 52:54:00:00:00:01 > 52:54:00:00:00:02: \
+             10.0.0.1:4000 > 10.0.0.2:80 TCP [S] seq 7 win 1000 length 1000, 1054 bytes"
+        );
+        assert!(
+            line_of(&frame[..40], 1054)
+                .ends_with("10.0.0.1 > 10.0.0.2 TCP length 1020 [cut], 1054 bytes")
+        );
+        assert!(line_of(&frame[..20], 1054).ends_with(": IPv4 [cut], 1054 bytes"));
+        assert_eq!(line_of(&frame[..5], 1054), "3 > [cut], 1054 bytes");
+        assert_eq!(contents(&ethernet(0x800, &[0x45; 8])), "IPv4 [malformed]");
+        assert_eq!(contents(&ethernet(0x806, &[0xff; 28])), "ARP [malformed]");
+    }
+
+    proptest! {
+        #[test]
+        fn no_frame_puts_anything_but_plain_text_on_the_terminal(
+            kind in prop::sample::select(vec![0x800u16, 0x806, 0x86dd, 0x8100, 0x88e5, 0x88cc]),
+            noise in prop::collection::vec(any::<u8>(), 0..200),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut udp = built!(v4().udp(1, 2), noise);
+            for (place, value) in changes {
+                let place = place.index(udp.len());
+                udp[place] = value;
+            }
+            for frame in [ethernet(kind, &noise), noise, udp] {
+                let kept = cut.index(frame.len() + 1);
+                for line in [line_of(&frame, frame.len()), line_of(&frame[..kept], frame.len())] {
+                    prop_assert!(line.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{}", line);
+                }
+            }
+        }
+    }
+}
