@@ -15,6 +15,7 @@
 //! `core` depends on nothing else here; `port` and `control` depend on it, `event_loop` on those,
 //! and the program on all.
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod control;
