@@ -17,10 +17,15 @@ use uml_switch::cli::Args;
 use uml_switch::config::Config;
 use uml_switch::control::SocketFile;
 use uml_switch::event_loop::{Ended, EventLoop, Sockets};
+use uml_switch::mirror::filter;
 use uml_switch::port::{DataAddresses, NamedDataSocket, TapPort};
 use uml_switch::runtime;
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|first| first == filter::COMMAND) {
+        return filter::main(words);
+    }
     let config = match configuration() {
         Ok(config) => config,
         Err(error) => {

@@ -11,6 +11,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use tracing::{debug, info, warn};
 
 use super::EventLoop;
+use super::port_info::Party;
 use super::token::Subject;
 use crate::control::handshake::{Refusal, Request, Version};
 use crate::control::{Connection, PendingId, Step};
@@ -120,8 +121,10 @@ impl EventLoop {
             // It always fits: the buffer of a new connection is empty.
             Version::V1 | Version::V3 => (&stream).write_all(&reply),
         };
+        let said = (!description.is_empty()).then(|| description.as_str().into());
+        let party = Party::Client { uid: peer.uid, description: said };
         if let Err(error) =
-            replied.and_then(|()| self.links.attach(id, endpoint, Some((stream, peer.uid))))
+            replied.and_then(|()| self.links.attach(id, endpoint, party, Some(stream)))
         {
             debug!(port = %id, %error, "client gone before it had its port");
             self.forget_port(id);

@@ -2,6 +2,8 @@
 //! call.
 #![allow(unsafe_code)]
 
+pub mod libpcap;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
