@@ -15,29 +15,14 @@ use tracing::{debug, info, warn};
 
 use super::connection::{has_hung_up, log_end};
 use super::crew::Shift;
-use crate::control::{ClientAddr, SOCKADDR_LEN};
+use crate::control::{Connection, CopyRequest};
 use crate::event_loop::Handle;
 use crate::mirror::{CaptureSpec, DEFAULT_BUFFER, PortTotals, Record, State, Tail};
 use crate::sys::Peer;
 
-/// What the loop knows of such a client, who may have what it asks for.
-#[derive(Debug)]
-pub struct CopyRequest {
-    /// The control connection.
-    pub control: UnixStream,
-    /// A data socket that has a name.
-    pub data: UnixDatagram,
-    /// That name, as the client is to be told it.
-    pub address: [u8; SOCKADDR_LEN],
-    /// Where the client wants frames sent.
-    pub client: ClientAddr,
-    /// Who connected.
-    pub peer: Peer,
-}
-
 /// Serves `request` until its client has gone or the switch ends.
 pub(super) fn serve(request: &CopyRequest, handle: &Handle, shift: &Shift) {
-    let Peer { uid, pid } = request.peer;
+    let Peer { uid, pid } = request.connection.peer;
     let Some(_reserved) = shift.crew().reserve(DEFAULT_BUFFER) else {
         warn!(uid, pid, "no copies of frames: the buffers of other captures take all room");
         return;
@@ -56,35 +41,35 @@ pub(super) fn serve(request: &CopyRequest, handle: &Handle, shift: &Shift) {
     }
     info!(uid, pid, client = %request.client, "capture started");
     match copy(request, tail) {
-        Ok(totals) => log_end(request.peer, &totals),
+        Ok(totals) => log_end(request.connection.peer, &totals),
         Err(error) => info!(uid, pid, %error, "capture ended: its reader has gone"),
     }
 }
 
 /// Connects the data socket to the client's and gives the reply.
 fn begin(request: &CopyRequest) -> io::Result<()> {
-    let CopyRequest { control, data, address, client, .. } = request;
+    let CopyRequest { connection: Connection { stream, data, .. }, address, client } = request;
     data.connect_addr(&client.to_socket_addr()?)?;
     data.set_nonblocking(false)?;
     data.set_write_timeout(Some(LOOK_AT_CLIENT))?;
-    control.set_nonblocking(false)?;
+    stream.set_nonblocking(false)?;
     // It always fits: the buffer of a new connection is empty.
-    io::Write::write_all(&mut &*control, address)
+    io::Write::write_all(&mut &*stream, address)
 }
 
 fn copy(request: &CopyRequest, mut tail: Tail) -> io::Result<Vec<PortTotals>> {
-    let CopyRequest { control, data, .. } = request;
+    let Connection { stream, data, .. } = &request.connection;
     let mut stopping = false;
     loop {
         let state = tail.read(LOOK_AT_CLIENT, |record| match record {
-            Record::Frame(frame) => send(data, control, frame.bytes),
+            Record::Frame(frame) => send(data, stream, frame.bytes),
             Record::Port { .. } => Ok(()),
         })?;
         if let State::Ended(totals) = state {
             return Ok(totals);
         }
         forget_what_came(data);
-        if !stopping && has_hung_up(control) {
+        if !stopping && has_hung_up(stream) {
             tail.stop();
             stopping = true;
         }
@@ -93,13 +78,13 @@ fn copy(request: &CopyRequest, mut tail: Tail) -> io::Result<Vec<PortTotals>> {
 
 /// Sends a frame, and waits for as long as the client does not read but is there: meanwhile the
 /// buffer fills, and what does not fit there is dropped and counted.
-fn send(data: &UnixDatagram, control: &UnixStream, frame: &[u8]) -> io::Result<()> {
+fn send(data: &UnixDatagram, stream: &UnixStream, frame: &[u8]) -> io::Result<()> {
     loop {
         match data.send(frame) {
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if has_hung_up(control) {
+                if has_hung_up(stream) {
                     return Err(io::ErrorKind::ConnectionReset.into());
                 }
                 forget_what_came(data);

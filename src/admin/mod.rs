@@ -21,7 +21,6 @@ mod service;
 
 use std::path::{Path, PathBuf};
 
-pub use copies::CopyRequest;
 pub use service::{AdminSocket, Desk, Service};
 
 /// The path of the admin socket that belongs to the control socket `control`.
@@ -33,8 +32,3 @@ pub fn default_path(control: &Path) -> PathBuf {
 
 /// What the path of an admin socket ends in, unless it was chosen.
 pub const SUFFIX: &str = ".admin";
-
-/// Whether user `uid` may see and change what goes on in the switch.
-pub fn may_administer(uid: u32) -> bool {
-    uid == 0 || uid == nix::unistd::geteuid().as_raw()
-}

@@ -15,10 +15,9 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use tracing::{info, warn};
 
 use super::connection;
-use super::copies::{self, CopyRequest};
+use super::copies;
 use super::crew::Crew;
-use super::may_administer;
-use crate::control::{ClaimError, SocketFile};
+use crate::control::{ClaimError, CopyDesk, CopyRequest, SocketFile};
 use crate::event_loop::Handle;
 use crate::log_limit::{LogLimit, Suppressed};
 use crate::sys::Peer;
@@ -31,7 +30,7 @@ pub struct AdminSocket {
 }
 
 /// The threads that serve administrators. Dropped, after the loop has ended: they give what they
-/// still have, for [`LAST_WORDS`] at the most.
+/// still have, for two seconds at the most.
 #[derive(Debug)]
 pub struct Service {
     crew: Arc<Crew>,
@@ -108,9 +107,9 @@ impl Drop for Service {
     }
 }
 
-impl Desk {
-    /// Leaves `request` to be served; if nobody serves any more its connection is closed.
-    pub fn leave(&self, request: CopyRequest) {
+impl CopyDesk for Desk {
+    /// If nobody serves any more, the client's connection is closed.
+    fn leave(&self, request: CopyRequest) {
         if self.requests.send(request).is_ok() {
             // If it cannot be woken now, it will be by the next one.
             let _ = self.waker.wake();
@@ -161,7 +160,7 @@ impl Reception {
     fn admit(&self, stream: UnixStream) {
         let Ok(credentials) = getsockopt(&stream.as_fd(), PeerCredentials) else { return };
         let peer = Peer { uid: credentials.uid(), pid: credentials.pid() };
-        if !may_administer(peer.uid) {
+        if !peer.may_administer() {
             warn_refused(peer, "only root and the switch's own user may administer it");
             connection::refuse(&stream, "only root and the switch's own user may ask it");
             return;
@@ -175,7 +174,7 @@ impl Reception {
     }
 
     fn copy(&self, request: CopyRequest) {
-        let peer = request.peer;
+        let peer = request.connection.peer;
         match self.crew.enlist() {
             None => warn_refused(peer, "too many administrators are served"),
             Some(shift) => {
@@ -212,4 +211,4 @@ const BACKLOG: i32 = 128;
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
 /// How long the end of the process waits for those who still read.
-pub const LAST_WORDS: Duration = Duration::from_secs(2);
+const LAST_WORDS: Duration = Duration::from_secs(2);
