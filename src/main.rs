@@ -13,14 +13,20 @@ use anyhow::{Context, Result};
 use clap::CommandFactory;
 use tracing::info;
 
+use uml_switch::admin::{AdminSocket, Service};
 use uml_switch::cli::Args;
 use uml_switch::config::Config;
 use uml_switch::control::SocketFile;
 use uml_switch::event_loop::{Ended, EventLoop, Sockets};
+use uml_switch::mirror::filter;
 use uml_switch::port::{DataAddresses, NamedDataSocket, TapPort};
 use uml_switch::runtime;
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|first| first == filter::COMMAND) {
+        return filter::main(words);
+    }
     let config = match configuration() {
         Ok(config) => config,
         Err(error) => {
@@ -62,6 +68,7 @@ fn serve(config: Config) -> Result<Ended> {
             (Some(NamedDataSocket::new(UnixDatagram::from(socket))), Some(file))
         }
     };
+    let admin = admin_socket(&config)?;
     let uplink = config.tap.map(|name| {
         let device = TapPort::open(&name).map_err(|error| {
             let error = format!("{:#}", anyhow::Error::from(error));
@@ -76,7 +83,6 @@ fn serve(config: Config) -> Result<Ended> {
         runtime::become_daemon().context("cannot go into the background")?;
     }
     let _log = runtime::start_logging(config.log);
-    scheduling.apply()?;
     let sockets = Sockets {
         listener: UnixListener::from(control),
         named_data,
@@ -89,8 +95,25 @@ fn serve(config: Config) -> Result<Ended> {
     if let Some(window) = scheduling.busy_poll() {
         event_loop.look_before_sleeping(window);
     }
+    // Started before the scheduling is set, so that they stay ordinary threads on all CPUs.
+    let admin = Service::start(admin, event_loop.handle()).context("cannot start serving")?;
+    event_loop.leave_copies_to(Box::new(admin.desk()));
+    scheduling.apply()?;
     info!(control = %control_file.absolute().display(), "serving");
     event_loop.run().context("cannot go on serving")
+}
+
+/// The admin socket. Guests can do without one where nobody has asked for it.
+fn admin_socket(config: &Config) -> Result<Option<AdminSocket>> {
+    let claimed = AdminSocket::claim(&config.admin.path);
+    if config.admin.is_asked_for {
+        return Ok(Some(claimed?));
+    }
+    let complained = |error| {
+        let error = anyhow::Error::from(error);
+        complain(format_args!("no admin socket, going on without it: {error:#}"));
+    };
+    Ok(claimed.map_err(complained).ok())
 }
 
 /// One line on standard error; never fails, for there may be nobody to read it.

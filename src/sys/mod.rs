@@ -2,6 +2,8 @@
 //! call.
 #![allow(unsafe_code)]
 
+pub mod libpcap;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -158,4 +160,12 @@ pub struct Peer {
     pub uid: u32,
     /// Process id at the time of the connection.
     pub pid: i32,
+}
+
+impl Peer {
+    /// Whether it may see all frames and change what the switch does: root and the switch's own user
+    /// may.
+    pub fn may_administer(self) -> bool {
+        self.uid == 0 || self.uid == nix::unistd::geteuid().as_raw()
+    }
 }
