@@ -28,8 +28,7 @@ fn main() -> ExitCode {
         ("tcpdump", "tcpdump_reads_all_captures", tcpdump_reads_all_captures),
     ];
     let trials = tests.map(|(program, name, test)| {
-        let missing =
-            find(program).is_none().then(|| format!("no {program}: run tools/setup test"));
+        let missing = (!is_there(program)).then(|| format!("no {program}: run tools/setup test"));
         let kind = missing.clone().unwrap_or_default();
         let ignored = missing.is_some();
         let run = move || match missing {
