@@ -1,7 +1,7 @@
 //! The capture itself: what the switch sends goes to Wireshark as it is.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -16,6 +16,7 @@ use nix::sys::signalfd::SignalFd;
 
 use uml_switch::admin::client::Client;
 use uml_switch::mirror::CaptureSpec;
+use uml_switch::mirror::sink::BUFFER;
 use uml_switch::runtime;
 
 use super::interface::Interface;
@@ -28,10 +29,24 @@ pub(crate) fn run(interface: &Interface, spec: &CaptureSpec, fifo: &Path) -> Res
     let mut capture = Client::new(&interface.admin).capture(spec)?;
     let watched = (capture.try_clone()?, fifo.try_clone()?);
     thread::spawn(move || end_when_told(&signals, &watched.0, &watched.1));
-    match io::copy(&mut capture, &mut &fifo) {
+    match copy(&mut capture, &fifo) {
         // The reader has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        copied => copied.map(drop).context("the capture was cut off"),
+        copied => copied.context("the capture was cut off"),
+    }
+}
+
+/// Copies until the end. std's own `io::copy` would use splice(2), which locks the pipe while it
+/// waits for the socket: a reader of the pipe could then not even be killed.
+fn copy(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(len) => to.write_all(&buffer[..len])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use uml_switch::admin::protocol::Port;
 pub(crate) fn running() -> Vec<(PathBuf, Vec<Port>)> {
     let paths = match std::env::var_os(VARIABLE) {
         Some(path) => vec![path.into()],
-        None => listening(&std::fs::read_to_string(UNIX_SOCKETS).unwrap_or_default()),
+        None => listening(&std::fs::read(UNIX_SOCKETS).unwrap_or_default()),
     };
     let (answers, inbox) = mpsc::channel();
     for path in paths.into_iter().take(MOST) {
@@ -42,8 +42,10 @@ pub(crate) fn name(admin: &Path) -> String {
     path.strip_suffix(SUFFIX).unwrap_or(&path).to_owned()
 }
 
-/// The paths of listening sockets in this table that look like admin sockets.
-fn listening(table: &str) -> Vec<PathBuf> {
+/// The paths of listening sockets in this table that look like admin sockets. There may be any bytes
+/// in it: a guest's kernel does not clear what stands behind its socket's name.
+fn listening(table: &[u8]) -> Vec<PathBuf> {
+    let table = String::from_utf8_lossy(table);
     let mut paths: Vec<_> = table.lines().filter_map(listening_path).collect();
     paths.sort();
     paths.dedup();
@@ -90,7 +92,7 @@ mod tests {
 
     #[test]
     fn listening_admin_sockets_are_found() {
-        let table = "\
+        let table = b"\
 Num       RefCount Protocol Flags    Type St Inode Path
 0000000000000000: 00000002 00000000 00010000 0001 01 22141 /tmp/uml.ctl.admin
 0000000000000000: 00000002 00000000 00010000 0001 01 22142 /tmp/uml.ctl
@@ -100,6 +102,7 @@ Num       RefCount Protocol Flags    Type St Inode Path
 0000000000000000: 00000002 00000000 00010000 0001 01 22146 @abstract.admin
 0000000000000000: 00000002 00000000 00010000 0001 01 22147 /tmp/uml.ctl.admin
 0000000000000000: 00000002 00000000 00000000 0002 01 22148
+0000000000000000: 00000002 00000000 00000000 0002 01 22149 @\xff\xfe\n\x80
 short line
 ";
         let found = ["/run/a lab/b.admin", "/tmp/uml.ctl.admin"].map(PathBuf::from);
