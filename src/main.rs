@@ -2,7 +2,7 @@
 //!
 //! The start, in order: read the command line; compile a filter; see what scheduling can be had; take
 //! the socket paths; open the uplink; open the capture's file; go into the background if asked; start
-//! the log and the capture's thread; set the scheduling; serve.
+//! the threads of the log, the capture and the admin socket; set the scheduling; serve.
 //! Whatever fails before the background is reached is said on standard error and ends the process
 //! with exit code 1, and nothing that was made stays behind.
 
