@@ -16,6 +16,7 @@ mod hostile_data;
 mod life_cycle;
 mod limits;
 mod logging;
+mod mirror;
 mod slow_receivers;
 mod stdio;
 mod support;
