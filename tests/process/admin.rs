@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::support::{
     Background, Client, DEADLINE, GoodPair, Noise, Switch, SwitchBuilder, as_user, ask, binary,
-    ctl, let_all_users_in, mac, ports, run, wait_for,
+    ctl, let_all_users_in, mac, ports, reply_on, run, wait_for,
 };
 
 /// Where the admin socket of `switch` is, unless it was told.
@@ -40,13 +40,6 @@ fn connect(switch: &Switch) -> UnixStream {
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.set_write_timeout(Some(DEADLINE)).unwrap();
     stream
-}
-
-#[track_caller]
-fn all_of(mut stream: &UnixStream) -> String {
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("a reply and its end");
-    text
 }
 
 #[test]
@@ -266,7 +259,7 @@ fn buffers_are_bounded_together_and_captures_in_number() {
     };
     let large = [request(256 << 20), request(256 << 20)];
     large.iter().for_each(begun);
-    let reply = all_of(&request(256 << 10));
+    let reply = reply_on(&request(256 << 10));
     assert!(reply.contains("the buffers of all captures together"), "{reply}");
     drop(large);
     let mut small = Vec::new();
@@ -281,7 +274,7 @@ fn buffers_are_bounded_together_and_captures_in_number() {
         begun(&stream);
         small.push(stream);
     }
-    let reply = all_of(&request(256 << 10));
+    let reply = reply_on(&request(256 << 10));
     assert!(reply.contains("16 captures run already"), "{reply}");
 }
 
@@ -301,11 +294,13 @@ fn silent_connections_are_bounded_in_number_and_time_and_hold_up_nobody() {
     guests[0].reach(&guests[1]);
     // One that goes makes room for another.
     drop(silent.pop());
-    wait_for("room", || ask(&switch, b"{\"request\":\"ports\"}\n").contains("\"ok\"").then_some(()));
+    wait_for("room", || {
+        ask(&switch, b"{\"request\":\"ports\"}\n").contains("\"ok\"").then_some(())
+    });
     let descriptors = switch.descriptors();
     for stream in &silent {
         stream.set_read_timeout(Some(2 * DEADLINE)).unwrap();
-        let reply = all_of(stream);
+        let reply = reply_on(stream);
         assert!(reply.contains("no request within 10 s"), "{reply}");
     }
     assert!(started.elapsed() >= DEADLINE, "not before their time");

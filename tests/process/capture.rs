@@ -100,10 +100,7 @@ fn two_captures_at_once_have_what_their_ports_counted_and_their_filters_accept()
 
     let summary = udp.stop();
     let others = 300 - expected;
-    assert_eq!(
-        summary,
-        format!("{expected} packets captured, {others} filtered out, 0 dropped")
-    );
+    assert_eq!(summary, format!("{expected} packets captured, {others} filtered out, 0 dropped"));
     let frames = frames_of(&udp.printed());
     assert_eq!(frames.len(), expected);
     for frame in frames {
@@ -203,15 +200,14 @@ fn a_reader_that_goes_ends_the_capture_without_a_word_of_complaint() {
         assert!(summary.ends_with(" captured, 0 filtered out, 0 dropped"), "{summary}");
         assert_eq!(capture.errors().lines().count(), 2, "{}", capture.errors());
     }
-    wait_for("the switch to have let go", || {
-        (switch.descriptors() <= descriptors).then_some(())
-    });
+    wait_for("the switch to have let go", || (switch.descriptors() <= descriptors).then_some(()));
 }
 
 #[test]
 fn a_reader_that_is_killed_leaves_nothing_behind() {
-    let (switch, guests) = introduced(2);
+    let switch = Switch::start();
     let pair = GoodPair::start_amid(&switch, Noise::Floods);
+    let guests = Client::several(&switch, 2);
     let descriptors = switch.descriptors();
     for _ in 0..20 {
         let mut capture = Capture::start(&switch, "-w -");
@@ -219,9 +215,7 @@ fn a_reader_that_is_killed_leaves_nothing_behind() {
         capture.signal(Signal::SIGKILL);
         capture.wait();
     }
-    wait_for("the switch to have let go", || {
-        (switch.descriptors() <= descriptors).then_some(())
-    });
+    wait_for("the switch to have let go", || (switch.descriptors() <= descriptors).then_some(()));
     drop(guests);
     pair.finish();
     switch.stop().check_sums();

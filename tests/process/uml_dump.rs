@@ -138,9 +138,7 @@ fn an_address_that_nobody_has_harms_nobody() {
         let (addr, _data) = Client::socket();
         switch.connect().write_all(&request(&addr)).unwrap();
     }
-    wait_for("the switch to have let go", || {
-        (switch.descriptors() <= descriptors).then_some(())
-    });
+    wait_for("the switch to have let go", || (switch.descriptors() <= descriptors).then_some(()));
     pair.finish();
     switch.stop().check_sums();
 }

@@ -1,7 +1,8 @@
 //! `uml_switchctl` beside a switch.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -17,7 +18,7 @@ use super::{Finished, Switch, run, wait_for};
 /// The command `uml_switchctl` for `switch`, with words separated by spaces.
 pub fn ctl(switch: &Switch, line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_uml_switchctl"));
-    command.args(line.split_whitespace()).arg("--unix").arg(&switch.control);
+    command.arg("--unix").arg(&switch.control).args(line.split_whitespace());
     command
 }
 
@@ -29,15 +30,25 @@ pub fn ports(switch: &Switch) -> Value {
     serde_json::from_str::<Value>(&stdout).expect("JSON")["ports"].take()
 }
 
-/// Writes `request` to the admin socket and returns all that is answered.
+/// Writes `request` to the admin socket and returns all that is answered before the switch hangs up.
 #[track_caller]
 pub fn ask(switch: &Switch, request: &[u8]) -> String {
     let mut stream = connect(&admin_path(switch));
     // It may hang up on what is too long.
     let _ = std::io::Write::write_all(&mut stream, request);
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).expect("a reply and its end");
-    reply
+    reply_on(&stream)
+}
+
+/// Reads all that is answered on a connection to the admin socket, to its end.
+#[track_caller]
+pub fn reply_on(mut stream: &UnixStream) -> String {
+    let mut reply = Vec::new();
+    match stream.read_to_end(&mut reply) {
+        // The switch has hung up on what it had not read.
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        result => drop(result.expect("a reply and its end")),
+    }
+    String::from_utf8(reply).expect("a reply in UTF-8")
 }
 
 fn admin_path(switch: &Switch) -> PathBuf {
