@@ -37,6 +37,10 @@ pub struct Args {
     #[arg(long, value_name = "DATA", requires = "compat_v0")]
     pub data: Option<PathBuf>,
 
+    /// Socket for whoever runs the switch, as uml_switchctl uses it [default: CTL.admin]
+    #[arg(long, value_name = "PATH")]
+    pub admin: Option<PathBuf>,
+
     /// Connect the switch to this TAP interface of the host, creating it if there is none
     #[arg(long, value_name = "DEV")]
     pub tap: Option<TapName>,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+use crate::admin;
 use crate::cli::Args;
 use crate::control::SUN_PATH_LEN;
 use crate::core::{EgressLimits, Mode, OVERHEAD, SwitchConfig};
@@ -22,6 +23,8 @@ pub struct Config {
     pub control: PathBuf,
     /// The path of the data socket that all ports share, if the oldest kernels are to be served.
     pub named_data: Option<PathBuf>,
+    /// The admin socket.
+    pub admin: AdminPath,
     /// The uplink's interface.
     pub tap: Option<TapName>,
     /// Go into the background.
@@ -49,6 +52,15 @@ pub struct MirrorConfig {
     pub spec: CaptureSpec,
 }
 
+/// Where the admin socket is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminPath {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whether it was named; otherwise the switch can do without it.
+    pub is_asked_for: bool,
+}
+
 /// Why a command line that can be read cannot be carried out.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -59,7 +71,7 @@ pub enum ConfigError {
     #[error("the path {} is too long: a socket's has at most {} bytes", .0.display(), SUN_PATH_LEN - 1)]
     LongPath(PathBuf),
     /// One path for two sockets.
-    #[error("control and data socket have the same path {}", .0.display())]
+    #[error("two sockets have the same path {}", .0.display())]
     SamePath(PathBuf),
 }
 
@@ -77,6 +89,14 @@ impl TryFrom<Args> for Config {
         } else {
             None
         };
+        let admin = match args.admin {
+            Some(path) => AdminPath { path: socket_path(path)?, is_asked_for: true },
+            None => AdminPath { path: admin::default_path(&control), is_asked_for: false },
+        };
+        if admin.is_asked_for && (admin.path == control || Some(&admin.path) == named_data.as_ref())
+        {
+            return Err(ConfigError::SamePath(admin.path));
+        }
         let switch = SwitchConfig {
             mode: if args.hub { Mode::Hub } else { Mode::Switch },
             max_ports: args.max_ports,
@@ -96,7 +116,7 @@ impl TryFrom<Args> for Config {
             MirrorConfig { file, ring: args.mirror_ring, filter: args.mirror_filter, spec }
         });
         let Args { tap, daemon, log, .. } = args;
-        Ok(Config { control, named_data, tap, daemon, log, scheduling, switch, mirror })
+        Ok(Config { control, named_data, admin, tap, daemon, log, scheduling, switch, mirror })
     }
 }
 

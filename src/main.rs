@@ -2,7 +2,7 @@
 //!
 //! The start, in order: read the command line; compile a filter; see what scheduling can be had; take
 //! the socket paths; open the uplink; open the capture's file; go into the background if asked; start
-//! the log and the capture's thread; set the scheduling; serve.
+//! the threads of the log, the capture and the admin socket; set the scheduling; serve.
 //! Whatever fails before the background is reached is said on standard error and ends the process
 //! with exit code 1, and nothing that was made stays behind.
 
@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use clap::CommandFactory;
 use tracing::info;
 
+use uml_switch::admin::{AdminSocket, Service};
 use uml_switch::cli::Args;
 use uml_switch::config::{Config, MirrorConfig};
 use uml_switch::control::SocketFile;
@@ -23,6 +24,7 @@ use uml_switch::mirror::sink::{Files, Format};
 use uml_switch::mirror::{CaptureSpec, Recorder};
 use uml_switch::port::{DataAddresses, NamedDataSocket, TapPort};
 use uml_switch::runtime;
+use uml_switch::sys;
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
@@ -39,7 +41,7 @@ fn main() -> ExitCode {
     };
     match serve(config) {
         Ok(Ended::AtTerminal) => ExitCode::SUCCESS,
-        Ok(Ended::BySignal(signal)) => uml_switch::sys::die_by(signal),
+        Ok(Ended::BySignal(signal)) => sys::die_by(signal),
         Err(error) => {
             complain(format_args!("{error:#}"));
             ExitCode::FAILURE
@@ -62,6 +64,7 @@ fn serve(mut config: Config) -> Result<Ended> {
     // From here on a signal to end is kept until the loop can answer it.
     let signals = runtime::ending_signals(config.daemon).context("cannot set signals")?;
     runtime::raise_descriptor_limit();
+    sys::return_large_blocks();
     let scheduling = config.scheduling.request(complain)?;
 
     // The files are removed when this function returns, by whatever way.
@@ -74,6 +77,7 @@ fn serve(mut config: Config) -> Result<Ended> {
             (Some(NamedDataSocket::new(UnixDatagram::from(socket))), Some(file))
         }
     };
+    let admin = admin_socket(&config)?;
     let uplink = config.tap.map(|name| {
         let device = TapPort::open(&name).map_err(|error| {
             let error = format!("{:#}", anyhow::Error::from(error));
@@ -101,7 +105,7 @@ fn serve(mut config: Config) -> Result<Ended> {
         watch_terminal,
     };
     let mut event_loop = EventLoop::new(config.switch, sockets).context("cannot start serving")?;
-    // Threads are as ordinary as this one still is.
+    // Threads that are started now are as ordinary as this one still is.
     _recorder = match mirror {
         None => None,
         Some((spec, files)) => {
@@ -109,12 +113,27 @@ fn serve(mut config: Config) -> Result<Ended> {
             Some(Recorder::start(tail, files).context("cannot capture")?)
         }
     };
+    let admin = Service::start(admin, event_loop.handle()).context("cannot start serving")?;
+    event_loop.leave_copies_to(Box::new(admin.desk()));
     scheduling.apply()?;
     if let Some(window) = scheduling.busy_poll() {
         event_loop.look_before_sleeping(window);
     }
     info!(control = %control_file.absolute().display(), "serving");
     event_loop.run().context("cannot go on serving")
+}
+
+/// The admin socket. Guests can do without one where nobody has asked for it.
+fn admin_socket(config: &Config) -> Result<Option<AdminSocket>> {
+    let claimed = AdminSocket::claim(&config.admin.path);
+    if config.admin.is_asked_for {
+        return Ok(Some(claimed?));
+    }
+    let complained = |error| {
+        let error = anyhow::Error::from(error);
+        complain(format_args!("no admin socket, going on without it: {error:#}"));
+    };
+    Ok(claimed.map_err(complained).ok())
 }
 
 fn compile_filter(mirror: &mut MirrorConfig) -> Result<()> {

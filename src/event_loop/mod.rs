@@ -36,7 +36,7 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use tracing::{debug, info, warn};
 
-use crate::control::Handshakes;
+use crate::control::{CopyDesk, Handshakes};
 use crate::core::{PortCounters, PortId, Switch, SwitchConfig, UPLINK_NUMBER};
 use crate::log_limit::{LogLimit, Suppressed};
 use crate::mirror::{Forwarded, Mirror};
@@ -113,6 +113,8 @@ pub struct EventLoop {
     signals: SignalFd,
     busy_poll: Option<BusyPoll>,
     mirror: Mirror,
+    /// Who serves clients that want copies of frames.
+    copies: Option<Box<dyn CopyDesk>>,
     requests: Requests,
     send_buffer: usize,
     /// One frame, and one byte to see that it is too long.
@@ -164,6 +166,7 @@ impl EventLoop {
             signals: sockets.signals,
             busy_poll: None,
             mirror: Mirror::default(),
+            copies: None,
             requests,
             send_buffer: SEND_BUFFER.max(config.max_frame),
             buffer: vec![0; config.max_frame + 1],
@@ -191,6 +194,11 @@ impl EventLoop {
     /// Lets the loop look for events for up to `window` before it sleeps, where that pays.
     pub fn look_before_sleeping(&mut self, window: Duration) {
         self.busy_poll = Some(BusyPoll::new(window));
+    }
+
+    /// Lets `desk` serve clients that want copies of frames; without one they are refused.
+    pub fn leave_copies_to(&mut self, desk: Box<dyn CopyDesk>) {
+        self.copies = Some(desk);
     }
 
     /// Serves until a signal or the terminal ends it.
