@@ -345,7 +345,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     /// A capture of each direction at each port agrees with the port's counters, whatever comes and goes.
     #[test]
