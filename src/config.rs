@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+use crate::admin;
 use crate::cli::Args;
 use crate::control::SUN_PATH_LEN;
 use crate::core::{EgressLimits, Mode, OVERHEAD, SwitchConfig};
+use crate::mirror::CaptureSpec;
+use crate::mirror::sink::Ring;
 use crate::port::TapName;
 use crate::runtime::Scheduling;
 
@@ -20,6 +23,8 @@ pub struct Config {
     pub control: PathBuf,
     /// The path of the data socket that all ports share, if the oldest kernels are to be served.
     pub named_data: Option<PathBuf>,
+    /// The admin socket.
+    pub admin: AdminPath,
     /// The uplink's interface.
     pub tap: Option<TapName>,
     /// Go into the background.
@@ -30,6 +35,30 @@ pub struct Config {
     pub scheduling: Scheduling,
     /// Ports, stations and frame size.
     pub switch: SwitchConfig,
+    /// The capture that runs from the start.
+    pub mirror: Option<MirrorConfig>,
+}
+
+/// A capture from the command line.
+#[derive(Clone, Debug)]
+pub struct MirrorConfig {
+    /// Where it is written.
+    pub file: PathBuf,
+    /// Into how many files.
+    pub ring: Option<Ring>,
+    /// The filter's expression, which has yet to be compiled.
+    pub filter: Option<String>,
+    /// All else.
+    pub spec: CaptureSpec,
+}
+
+/// Where the admin socket is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminPath {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whether it was named; otherwise the switch can do without it.
+    pub is_asked_for: bool,
 }
 
 /// Why a command line that can be read cannot be carried out.
@@ -42,7 +71,7 @@ pub enum ConfigError {
     #[error("the path {} is too long: a socket's has at most {} bytes", .0.display(), SUN_PATH_LEN - 1)]
     LongPath(PathBuf),
     /// One path for two sockets.
-    #[error("control and data socket have the same path {}", .0.display())]
+    #[error("two sockets have the same path {}", .0.display())]
     SamePath(PathBuf),
 }
 
@@ -60,6 +89,14 @@ impl TryFrom<Args> for Config {
         } else {
             None
         };
+        let admin = match args.admin {
+            Some(path) => AdminPath { path: socket_path(path)?, is_asked_for: true },
+            None => AdminPath { path: admin::default_path(&control), is_asked_for: false },
+        };
+        if admin.is_asked_for && (admin.path == control || Some(&admin.path) == named_data.as_ref())
+        {
+            return Err(ConfigError::SamePath(admin.path));
+        }
         let switch = SwitchConfig {
             mode: if args.hub { Mode::Hub } else { Mode::Switch },
             max_ports: args.max_ports,
@@ -73,8 +110,13 @@ impl TryFrom<Args> for Config {
             cpu: args.cpu,
             busy_poll: args.busy_poll.map(Duration::from_micros),
         };
+        let mirror = args.mirror.map(|file| {
+            let (ports, snaplen) = (args.mirror_port, args.mirror_snaplen);
+            let spec = CaptureSpec { ports, snaplen, ..CaptureSpec::default() };
+            MirrorConfig { file, ring: args.mirror_ring, filter: args.mirror_filter, spec }
+        });
         let Args { tap, daemon, log, .. } = args;
-        Ok(Config { control, named_data, tap, daemon, log, scheduling, switch })
+        Ok(Config { control, named_data, admin, tap, daemon, log, scheduling, switch, mirror })
     }
 }
 

@@ -14,6 +14,9 @@
 //! its record; libvdeplug sends up to 128 bytes of text that describe the client. Neither length is
 //! announced, so the request is complete at 122 bytes, and what has come with it is looked at for a
 //! description. A stream has no packets: where a read ends says nothing of where a request ends.
+//!
+//! The low byte of a v3 `type` is what is asked for: 0 a port, 1 a copy of all frames, as Netkit's
+//! `uml_dump` asks for it. (libvdeplug means port 0 by 1, which is the uplink's here.)
 
 use super::address::{ClientAddr, SOCKADDR_LEN};
 
@@ -31,9 +34,20 @@ pub enum Version {
     V3,
 }
 
-/// A whole request for a port.
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A port.
+    Port,
+    /// A copy of every frame, and no port.
+    Copies,
+}
+
+/// A whole request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
+    /// What it is for.
+    pub wanted: Wanted,
     /// The layout it came in.
     pub version: Version,
     /// The port number that the client wishes to have.
@@ -56,9 +70,12 @@ pub enum Refusal {
     /// Neither the magic number nor a v0 request.
     #[error("{0:#010x} does not start a request")]
     Magic(u32),
-    /// Anything but a request for a port.
+    /// Anything but a request for a port or for copies.
     #[error("request type {0} is not served")]
     Type(u32),
+    /// Only root and the switch's own user may see others' frames.
+    #[error("captures are for root and the switch's own user")]
+    NotForYou,
     /// The client's address is no address of a unix socket.
     #[error("the client's address is not a unix socket's")]
     Address,
@@ -100,19 +117,27 @@ fn parse_whole(bytes: &[u8]) -> Option<Result<Request, Refusal>> {
 /// v0 and v1: the address is what ends them, and no more is asked.
 fn old_request(version: Version, bytes: &[u8], len: usize) -> Option<Result<Request, Refusal>> {
     let client = client_at(bytes.get(..len)?, len - SOCKADDR_LEN)?;
-    Some(client.map(|client| Request { version, wish: None, client, description: String::new() }))
+    Some(client.map(|client| Request {
+        wanted: Wanted::Port,
+        version,
+        wish: None,
+        client,
+        description: String::new(),
+    }))
 }
 
 fn v3_request(bytes: &[u8]) -> Option<Result<Request, Refusal>> {
     let kind = u32_at(bytes, 8)?;
     // The low byte says what is asked, the rest which port is wished for.
-    if kind & 0xff != REQ_NEW_CONTROL {
-        return Some(Err(Refusal::Type(kind)));
-    }
+    let wanted = match kind & 0xff {
+        REQ_NEW_CONTROL => Wanted::Port,
+        REQ_NEW_DUMP => Wanted::Copies,
+        _ => return Some(Err(Refusal::Type(kind))),
+    };
     let client = client_at(bytes, V3_LEN - SOCKADDR_LEN)?;
     let wish = Some(kind >> 8).filter(|&number| number != 0);
     let description = description(&bytes[V3_LEN..]);
-    Some(client.map(|client| Request { version: Version::V3, wish, client, description }))
+    Some(client.map(|client| Request { wanted, version: Version::V3, wish, client, description }))
 }
 
 fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
@@ -142,6 +167,9 @@ const MAGIC: u32 = 0xfeed_face;
 
 /// `REQ_NEW_CONTROL` of the same file: give me a port.
 const REQ_NEW_CONTROL: u32 = 0;
+
+/// `REQ_NEW_DUMP` of Netkit's `uml_switch`: give me a copy of everything.
+const REQ_NEW_DUMP: u32 = 1;
 
 const V0_LEN: usize = 4 + 6 + SOCKADDR_LEN;
 const V1_LEN: usize = 8 + 6 + SOCKADDR_LEN;
@@ -218,6 +246,13 @@ mod tests {
     }
 
     #[test]
+    fn copies_are_asked_for_by_type_1() {
+        assert_eq!(complete(&v3(0)).wanted, Wanted::Port);
+        assert_eq!(complete(&v3(7 << 8)).wanted, Wanted::Port);
+        assert_eq!(complete(&v3(1)).wanted, Wanted::Copies);
+    }
+
+    #[test]
     fn what_cannot_become_a_request_is_refused_at_the_first_byte_that_tells() {
         let refused = |bytes: &[u8]| match parse(bytes) {
             Progress::Refused(refusal) => refusal,
@@ -227,7 +262,7 @@ mod tests {
         assert_eq!(refused(&words(&[MAGIC, 2])), Refusal::Version(2));
         assert_eq!(refused(&words(&[MAGIC, 1])), Refusal::Version(1));
         assert_eq!(refused(&words(&[MAGIC, 99])), Refusal::Version(99));
-        assert_eq!(refused(&words(&[MAGIC, 3, 1])), Refusal::Type(1));
+        assert_eq!(refused(&words(&[MAGIC, 3, 2])), Refusal::Type(2));
         let mut bytes = v3(0);
         bytes[12] = 2;
         assert_eq!(refused(&bytes), Refusal::Address);

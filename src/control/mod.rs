@@ -2,10 +2,12 @@
 //! on which it is heard.
 
 mod address;
+mod copies;
 pub mod handshake;
 mod listener;
 mod socket_file;
 
 pub use address::{ClientAddr, SOCKADDR_LEN, SUN_PATH_LEN};
+pub use copies::{CopyDesk, CopyRequest};
 pub use listener::{Connection, Handshakes, PendingId, Step};
 pub use socket_file::{ClaimError, SocketFile};

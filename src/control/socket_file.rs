@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{AtFlags, OFlag, open};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, lstat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat, lstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -20,7 +20,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 pub enum ClaimError {
     /// Somebody serves it.
     #[error(
-        "another program serves the socket {}: stop it, or name another path with -unix",
+        "another program serves the socket {}: stop it, or name another path",
         .0.display()
     )]
     InUse(PathBuf),
@@ -62,10 +62,31 @@ impl SocketFile {
     /// # Errors
     /// [`ClaimError`]; what stands at the path has not been touched then.
     pub fn claim(path: &Path, kind: Type) -> Result<(Socket, SocketFile), ClaimError> {
+        SocketFile::claim_with(path, kind, None)
+    }
+
+    /// The same for a socket that nobody but its owner may connect to.
+    ///
+    /// # Errors
+    /// As for [`SocketFile::claim`].
+    pub fn claim_for_owner(path: &Path, kind: Type) -> Result<(Socket, SocketFile), ClaimError> {
+        SocketFile::claim_with(path, kind, Some(Mode::S_IRUSR | Mode::S_IWUSR))
+    }
+
+    fn claim_with(
+        path: &Path,
+        kind: Type,
+        mode: Option<Mode>,
+    ) -> Result<(Socket, SocketFile), ClaimError> {
         let failed = |source| ClaimError::Bind { path: path.to_owned(), source };
         let addr = SockAddr::unix(path).map_err(failed)?;
         let socket =
             Socket::new(Domain::UNIX, kind.cloexec().nonblocking(), None).map_err(failed)?;
+        if let Some(mode) = mode {
+            // Linux gives a path the mode of the socket that is bound to it (unix_bind), less the
+            // umask. So the path never has another one, and no other thread sees our umask change.
+            fchmod(&socket, mode).map_err(|error| failed(error.into()))?;
+        }
         let mut attempts = 0;
         loop {
             match socket.bind(&addr) {
@@ -172,6 +193,14 @@ mod tests {
         assert_eq!(file.absolute(), path.canonicalize().unwrap());
         drop(file);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_socket_for_its_owner_lets_nobody_else_connect() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin");
+        let (_socket, _file) = SocketFile::claim_for_owner(&path, Type::STREAM).unwrap();
+        assert_eq!(lstat(&path).unwrap().st_mode & 0o7777, 0o600);
     }
 
     #[test]

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::ops::AddAssign;
 
+use serde::{Deserialize, Serialize};
+
 /// Why a frame that came in at a port went nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RxDrop {
@@ -34,7 +36,8 @@ pub enum TxDrop {
 macro_rules! counters {
     ($(#[$struct_doc:meta])* $name:ident { $($(#[$doc:meta])* $field:ident,)* }) => {
         $(#[$struct_doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
         pub struct $name { $($(#[$doc])* pub $field: u64,)* }
 
         impl AddAssign for $name {

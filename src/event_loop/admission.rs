@@ -11,11 +11,12 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use tracing::{debug, info, warn};
 
 use super::EventLoop;
+use super::port_info::Party;
 use super::token::Subject;
-use crate::control::handshake::{Refusal, Request, Version};
-use crate::control::{Connection, PendingId, Step};
+use crate::control::handshake::{Refusal, Request, Version, Wanted};
+use crate::control::{ClientAddr, Connection, CopyRequest, PendingId, Step};
 use crate::log_limit::{LogLimit, Suppressed};
-use crate::port::{DaemonPort, Endpoint, NamedDataPort, OpenError, data_socket};
+use crate::port::{DaemonPort, Endpoint, NamedDataPort, OpenError, data_socket, to_sockaddr};
 use crate::sys::Peer;
 
 impl EventLoop {
@@ -76,14 +77,31 @@ impl EventLoop {
     pub(super) fn read_request(&mut self, id: PendingId, now: Instant) {
         match self.handshakes.read(id) {
             Step::Waiting | Step::Closed => {}
-            Step::Request(connection, request) => self.open_port(connection, request, now),
+            Step::Request(connection, request) => match request.wanted {
+                Wanted::Port => self.open_port(connection, request, now),
+                Wanted::Copies => self.give_copies(connection, request.client),
+            },
             Step::Refused(peer, refusal) => refuse(peer, refusal),
+        }
+    }
+
+    /// Copies of all frames are for the switch's own people; others do the work.
+    fn give_copies(&mut self, connection: Connection, client: ClientAddr) {
+        let peer = connection.peer;
+        let Some(desk) = self.copies.as_ref().filter(|_| peer.may_administer()) else {
+            return refuse(peer, Refusal::NotForYou);
+        };
+        match self.addresses.bind_for_copies(&connection.data) {
+            Ok(address) => {
+                desk.leave(CopyRequest { connection, address: to_sockaddr(&address), client });
+            }
+            Err(error) => refuse(peer, OpenError::Socket(error)),
         }
     }
 
     fn open_port(&mut self, connection: Connection, request: Request, now: Instant) {
         let Connection { stream, data, peer } = connection;
-        let Request { version, wish, client, description } = request;
+        let Request { version, wish, client, description, .. } = request;
         let number = match self.switch.next_number(wish) {
             Ok(number) => number,
             Err(error) => return refuse(peer, error),
@@ -120,8 +138,10 @@ impl EventLoop {
             // It always fits: the buffer of a new connection is empty.
             Version::V1 | Version::V3 => (&stream).write_all(&reply),
         };
+        let said = (!description.is_empty()).then(|| description.as_str().into());
+        let party = Party::Client { uid: peer.uid, description: said };
         if let Err(error) =
-            replied.and_then(|()| self.links.attach(id, endpoint, Some((stream, peer.uid))))
+            replied.and_then(|()| self.links.attach(id, endpoint, party, Some(stream)))
         {
             debug!(port = %id, %error, "client gone before it had its port");
             self.forget_port(id);
@@ -136,7 +156,7 @@ impl EventLoop {
     }
 }
 
-/// Says that a client gets no port, and why.
+/// Says that a client gets nothing, and why.
 fn refuse(peer: Peer, reason: impl Into<anyhow::Error>) {
     static LIMIT: LogLimit = LogLimit::new();
     if let Some(suppressed) = LIMIT.admit(Some(peer.uid)).map(Suppressed::field) {

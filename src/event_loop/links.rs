@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 
+use super::port_info::Party;
 use super::token::Subject;
 use crate::core::{PortId, TxDrop, TxOutcome, Wire};
 use crate::port::{Endpoint, Received};
@@ -32,8 +33,8 @@ struct Link {
     endpoint: Box<dyn Endpoint>,
     /// The client's control connection; the uplink has none.
     control: Option<UnixStream>,
-    /// The user who asked for the port, if a client did.
-    owner: Option<u32>,
+    /// For people.
+    party: Party,
     /// In one of the two lists.
     queued: bool,
     /// Frames may be there: the last attempt to receive one did not say that there are none.
@@ -64,7 +65,7 @@ impl Links {
         Links { registry, links: Vec::new(), fresh, line, attempts: 0 }
     }
 
-    /// Attaches `endpoint` as port `id`, for a client with its control connection and its user.
+    /// Attaches `endpoint` as port `id` for `party`, with its control connection if that is a client.
     ///
     /// # Errors
     /// Those of the poller; nothing is attached then.
@@ -72,9 +73,9 @@ impl Links {
         &mut self,
         id: PortId,
         endpoint: Box<dyn Endpoint>,
-        client: Option<(UnixStream, u32)>,
+        party: Party,
+        control: Option<UnixStream>,
     ) -> io::Result<()> {
-        let (control, owner) = client.unzip();
         if let Some(descriptor) = endpoint.descriptor() {
             let token = Subject::Data(id).token();
             self.registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
@@ -95,7 +96,7 @@ impl Links {
             id,
             endpoint,
             control,
-            owner,
+            party,
             queued: false,
             readable: false,
             writable: false,
@@ -110,7 +111,14 @@ impl Links {
     /// the poller.
     pub(super) fn detach(&mut self, id: PortId) -> Option<(Box<dyn Endpoint>, Option<u32>)> {
         self.link(id)?;
-        self.links[id.number() as usize].take().map(|link| (link.endpoint, link.owner))
+        let Link { endpoint, party, .. } = self.links[id.number() as usize].take()?;
+        Some((endpoint, party.uid()))
+    }
+
+    /// The kind of port `id` and who is behind it.
+    pub(super) fn look_up(&self, id: PortId) -> Option<(&'static str, &Party)> {
+        let link = self.links.get(id.number() as usize)?.as_ref().filter(|link| link.id == id)?;
+        Some((link.endpoint.kind(), &link.party))
     }
 
     /// Notes that frames may have come at `id`.

@@ -18,13 +18,15 @@
 mod admission;
 mod busy_poll;
 mod links;
+mod port_info;
+mod requests;
 mod token;
 mod uplink;
 
 use std::io::{self};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixListener;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::event::Event;
 use mio::unix::SourceFd;
@@ -34,16 +36,22 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use tracing::{debug, info, warn};
 
-use crate::control::Handshakes;
-use crate::core::{PortCounters, PortId, Switch, SwitchConfig, UPLINK_NUMBER};
+use crate::control::{CopyDesk, Handshakes};
+use crate::core::{PortCounters, PortId, Switch, SwitchConfig, UPLINK_NUMBER, Verdict};
 use crate::log_limit::{LogLimit, Suppressed};
+use crate::mirror::{Forwarded, Mirror};
 use crate::port::{
     DataAddresses, Endpoint, NamedDataSocket, NamedFrame, PeerClaims, Received, TapName, TapPort,
 };
 use busy_poll::{BusyPoll, poll_for};
 use links::{Links, Work};
+use port_info::Party;
+use requests::Requests;
 use token::Subject;
 use uplink::Uplink;
+
+pub use port_info::PortInfo;
+pub use requests::{Handle, RequestError};
 
 /// Frames that one port may have forwarded before the next one's turn: more lets one guest's bulk
 /// stand before another's single frame (a prototype's median was 21 us at 8 and 86 us at 32), fewer
@@ -104,6 +112,10 @@ pub struct EventLoop {
     uplink: Option<Uplink>,
     signals: SignalFd,
     busy_poll: Option<BusyPoll>,
+    mirror: Mirror,
+    /// Who serves clients that want copies of frames.
+    copies: Option<Box<dyn CopyDesk>>,
+    requests: Requests,
     send_buffer: usize,
     /// One frame, and one byte to see that it is too long.
     buffer: Vec<u8>,
@@ -140,6 +152,7 @@ impl EventLoop {
             watch(io::stdin().as_raw_fd(), Subject::Terminal)?;
         }
         let links = Links::new(registry.try_clone()?);
+        let requests = Requests::new(registry)?;
         let mut this = EventLoop {
             poll,
             switch: Switch::new(config),
@@ -152,6 +165,9 @@ impl EventLoop {
             uplink: None,
             signals: sockets.signals,
             busy_poll: None,
+            mirror: Mirror::default(),
+            copies: None,
+            requests,
             send_buffer: SEND_BUFFER.max(config.max_frame),
             buffer: vec![0; config.max_frame + 1],
             accepting: false,
@@ -180,6 +196,11 @@ impl EventLoop {
         self.busy_poll = Some(BusyPoll::new(window));
     }
 
+    /// Lets `desk` serve clients that want copies of frames; without one they are refused.
+    pub fn leave_copies_to(&mut self, desk: Box<dyn CopyDesk>) {
+        self.copies = Some(desk);
+    }
+
     /// Serves until a signal or the terminal ends it.
     ///
     /// # Errors
@@ -198,6 +219,7 @@ impl EventLoop {
             self.read_terminal();
             self.serve_timers(now);
             if let Some(ended) = self.ended {
+                self.mirror.stop_all(&self.links);
                 let (ports, stations) = (self.switch.ports().len(), self.switch.stations());
                 let (queued, totals) = (self.switch.queued(), self.switch.totals());
                 let busy_poll =
@@ -255,6 +277,7 @@ impl EventLoop {
             Some(Subject::NamedData) => self.named_data_ready = true,
             Some(Subject::Signals) => self.read_signal(),
             Some(Subject::Terminal) => self.typed = true,
+            Some(Subject::Requests) => self.serve_requests(),
             None => {}
         }
     }
@@ -315,7 +338,7 @@ impl EventLoop {
             }
             match self.links.receive(id, &mut self.buffer) {
                 Received::Frame(len) => {
-                    self.switch.forward(id, &self.buffer[..len], now, &mut self.links);
+                    self.forward(id, len, now);
                     self.resume_released();
                 }
                 Received::Stranger(len) => self.switch.refuse_stranger(id, len),
@@ -330,6 +353,23 @@ impl EventLoop {
         self.links.make_ready(id);
     }
 
+    /// Forwards the first `len` bytes of the buffer, and records them for who captures.
+    fn forward(&mut self, from: PortId, len: usize, now: Instant) {
+        // Forwarding may take a while: the time of a frame is that at which it was received.
+        let received = self.mirror.is_active().then(since_1970);
+        let verdict = self.switch.forward(from, &self.buffer[..len], now, &mut self.links);
+        if let Some(time) = received {
+            self.record(from, len, verdict, time);
+        }
+    }
+
+    /// Never inline: nobody captures, mostly.
+    #[inline(never)]
+    fn record(&mut self, from: PortId, len: usize, verdict: Verdict, time: Duration) {
+        let frame = Forwarded { from, verdict, bytes: &self.buffer[..len], time };
+        self.mirror.record(frame, self.switch.ports(), &self.links);
+    }
+
     fn resume_released(&mut self) {
         while let Some(id) = self.switch.next_released() {
             self.links.resume(id);
@@ -338,13 +378,14 @@ impl EventLoop {
 
     /// Forwards some of what came by the shared data socket.
     fn serve_named_data(&mut self, now: Instant) {
-        let Some(named) = self.named_data.as_ref().filter(|_| self.named_data_ready) else {
+        if !self.named_data_ready {
             return;
-        };
+        }
         for _ in 0..NAMED_FRAMES_PER_TURN {
+            let Some(named) = &self.named_data else { break };
             match named.receive(&mut self.buffer) {
                 NamedFrame::From(id, len) => {
-                    self.switch.forward(id, &self.buffer[..len], now, &mut self.links);
+                    self.forward(id, len, now);
                 }
                 NamedFrame::Stranger(len) => self.switch.refuse_unknown(len),
                 NamedFrame::None(Received::Again) => {}
@@ -419,7 +460,7 @@ impl EventLoop {
         let traits = device.traits();
         let opened = self.switch.open_port(Some(UPLINK_NUMBER), traits, now);
         let Ok(id) = opened else { return };
-        match self.links.attach(id, Box::new(device), None) {
+        match self.links.attach(id, Box::new(device), Party::Interface(name.clone()), None) {
             Ok(()) => {
                 info!(interface = %name, "uplink attached");
                 uplink.attached(id, name);
@@ -465,6 +506,12 @@ impl EventLoop {
             return;
         }
     }
+}
+
+/// CLOCK_REALTIME.
+#[cold]
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 const EVENTS_PER_TURN: usize = 1024;

@@ -21,6 +21,8 @@ pub(super) enum Subject {
     Data(PortId),
     /// A port's control connection.
     Control(PortId),
+    /// What other threads ask of the loop.
+    Requests,
 }
 
 impl Subject {
@@ -37,6 +39,7 @@ impl Subject {
             Subject::Pending(id) => (4, id.0),
             Subject::Data(id) => (5, port(id)),
             Subject::Control(id) => (6, port(id)),
+            Subject::Requests => (7, 0),
         };
         mio::Token(((kind << REST_BITS) | (rest & REST_MASK)) as usize)
     }
@@ -54,6 +57,7 @@ impl Subject {
             4 => Subject::Pending(PendingId(rest)),
             5 => Subject::Data(port),
             6 => Subject::Control(port),
+            7 => Subject::Requests,
             _ => return None,
         })
     }
@@ -81,6 +85,7 @@ mod tests {
             Subject::Pending(PendingId(1 << 50)),
             Subject::Data(port),
             Subject::Control(PortId::from_parts(0, 7)),
+            Subject::Requests,
         ] {
             assert_eq!(Subject::of(subject.token()), Some(subject));
         }

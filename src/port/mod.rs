@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 pub use daemon::{DaemonPort, OpenError, data_socket};
-pub use data_address::DataAddresses;
+pub use data_address::{DataAddresses, to_sockaddr};
 pub use named_data::{NamedDataPort, NamedDataSocket, NamedFrame};
 pub use peer_socket::PeerClaims;
 pub use tap::{InvalidTapName, TapError, TapName, TapPort};

@@ -2,6 +2,8 @@
 //! call.
 #![allow(unsafe_code)]
 
+pub mod libpcap;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -113,6 +115,57 @@ pub fn run_first_in_first_out(priority: i32) -> io::Result<()> {
     Ok(())
 }
 
+/// A time as the clock on the wall shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalTime {
+    /// The year, such as 2026.
+    pub year: i32,
+    /// The month, from 1.
+    pub month: i32,
+    /// The day of the month, from 1.
+    pub day: i32,
+    /// The hour, 0 to 23.
+    pub hour: i32,
+    /// The minute, 0 to 59.
+    pub minute: i32,
+    /// The second, 0 to 60.
+    pub second: i32,
+}
+
+/// What the clock shows here so many seconds after 1970 began in Greenwich, by `TZ` or
+/// `/etc/localtime` as they were when this was asked first; 1970 for what is too large.
+pub fn local_time(seconds: u64) -> LocalTime {
+    let seconds = libc::time_t::try_from(seconds).unwrap_or(0);
+    // SAFETY: `tm` is plain data for which all zeroes is a value.
+    let mut tm: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both are whole and on our stack, and used only during the call, which any number of
+    // threads may make at a time. It reads the environment, which nothing in this program changes.
+    if unsafe { libc::localtime_r(&raw const seconds, &raw mut tm) }.is_null() {
+        (tm.tm_year, tm.tm_mon, tm.tm_mday) = (70, 0, 1);
+    }
+    LocalTime {
+        year: tm.tm_year.saturating_add(1900),
+        month: tm.tm_mon + 1,
+        day: tm.tm_mday,
+        hour: tm.tm_hour,
+        minute: tm.tm_min,
+        second: tm.tm_sec,
+    }
+}
+
+/// Lets large blocks of memory go back to the system when they are freed, always. Otherwise glibc
+/// keeps those of captures that have ended: it learns from the first one that such blocks are freed,
+/// and takes the next ones from heaps that it does not give back.
+pub fn return_large_blocks() {
+    #[cfg(target_env = "gnu")]
+    {
+        /// glibc's own first threshold, in bytes: to set it is to keep it.
+        const LARGE: libc::c_int = 128 << 10;
+        // SAFETY: the call takes two numbers. It fails only for a threshold beyond glibc's bound.
+        unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
+    }
+}
+
 /// Who is at the other end of a connection, as `SO_PEERCRED` of `unix(7)` tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -120,4 +173,12 @@ pub struct Peer {
     pub uid: u32,
     /// Process id at the time of the connection.
     pub pid: i32,
+}
+
+impl Peer {
+    /// Whether it may see all frames and change what the switch does: root and the switch's own user
+    /// may.
+    pub fn may_administer(self) -> bool {
+        self.uid == 0 || self.uid == nix::unistd::geteuid().as_raw()
+    }
 }
