@@ -137,13 +137,7 @@ fn v3_request(bytes: &[u8]) -> Option<Result<Request, Refusal>> {
     let client = client_at(bytes, V3_LEN - SOCKADDR_LEN)?;
     let wish = Some(kind >> 8).filter(|&number| number != 0);
     let description = description(&bytes[V3_LEN..]);
-    Some(client.map(|client| Request {
-        wanted,
-        version: Version::V3,
-        wish,
-        client,
-        description,
-    }))
+    Some(client.map(|client| Request { wanted, version: Version::V3, wish, client, description }))
 }
 
 fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
