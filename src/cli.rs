@@ -13,6 +13,9 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser};
 use tracing::level_filters::LevelFilter;
 
+use crate::core::UPLINK_NUMBER;
+use crate::mirror::MAX_SNAPLEN;
+use crate::mirror::sink::Ring;
 use crate::port::TapName;
 
 /// Joins User-Mode Linux guests and their host to one Ethernet.
@@ -66,7 +69,7 @@ pub struct Args {
 
     /// How many guests can be connected at a time
     #[arg(long, value_name = "N", default_value_t = 4096,
-        value_parser = clap::value_parser!(u32).range(1..=65_535))]
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_PORTS)))]
     pub max_ports: u32,
 
     /// Largest MTU of a guest; frames may be 18 bytes longer (header and VLAN tag)
@@ -89,6 +92,29 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     pub cpu: Option<usize>,
 
+    /// Record all frames in FILE, from the first one on, each once as it came in (pcapng)
+    #[arg(long, value_name = "FILE", help_heading = MIRROR)]
+    pub mirror: Option<PathBuf>,
+
+    /// Record what this port sends and is sent only: its number, or uplink. May be repeated
+    #[arg(long, value_name = "PORT", requires = "mirror", help_heading = MIRROR,
+        value_parser = port_number)]
+    pub mirror_port: Vec<u32>,
+
+    /// Record only frames that this expression accepts, as tcpdump has them
+    #[arg(long, value_name = "EXPR", requires = "mirror", help_heading = MIRROR)]
+    pub mirror_filter: Option<String>,
+
+    /// Bytes of each frame that are kept
+    #[arg(long, value_name = "BYTES", requires = "mirror", help_heading = MIRROR,
+        default_value_t = MAX_SNAPLEN, hide_default_value = true,
+        value_parser = clap::value_parser!(u32).range(1..=MAX_SNAPLEN as i64))]
+    pub mirror_snaplen: u32,
+
+    /// Record in so many files of MB megabytes or SECS seconds (such as 10,60s) and keep the newest
+    #[arg(long, value_name = "FILES,MB|SECSs", requires = "mirror", help_heading = MIRROR)]
+    pub mirror_ring: Option<Ring>,
+
     /// What to report on standard error: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
     pub log: LevelFilter,
@@ -106,6 +132,20 @@ impl Args {
 
 /// A port that closes takes all its stations with it while everybody waits: about a microsecond each.
 const MAX_FDB_SIZE: i64 = 131_072;
+
+const MIRROR: &str = "Capture";
+
+/// A port's number, 0 for the uplink.
+fn port_number(word: &str) -> Result<u32, String> {
+    match word.parse() {
+        Ok(number @ 0..=MAX_PORTS) => Ok(number),
+        _ if word == "uplink" => Ok(UPLINK_NUMBER),
+        _ => Err(format!("not uplink or 0 to {MAX_PORTS}")),
+    }
+}
+
+/// What [`Args::max_ports`] can be: more than descriptors can be had for.
+const MAX_PORTS: u32 = 65_535;
 
 /// Only these words: the crate's own parser also takes numbers.
 fn log_level(word: &str) -> Result<LevelFilter, String> {
@@ -254,6 +294,12 @@ mod tests {
     }
 
     #[test]
+    fn a_capture_can_have_several_ports() {
+        let args = read("--mirror f --mirror-port 3 --mirror-port uplink --mirror-port 65535");
+        assert_eq!(args.unwrap().mirror_port, [3, 0, 65_535]);
+    }
+
+    #[test]
     fn wrong_lines_are_errors() {
         for line in [
             "-unix A B",
@@ -271,6 +317,18 @@ mod tests {
             "--realtime 1",
             "--cpu -1",
             "--cpu x",
+            "--mirror",
+            "--mirror-port 1",
+            "--mirror f --mirror-port tap0",
+            "--mirror f --mirror-port -1",
+            "--mirror f --mirror-port 65536",
+            "--mirror-filter arp",
+            "--mirror-snaplen 60",
+            "--mirror f --mirror-snaplen 0",
+            "--mirror f --mirror-snaplen 262145",
+            "--mirror-ring 1,1",
+            "--mirror f --mirror-ring 10",
+            "--mirror f --mirror-ring 0,1",
             "--log loud",
             "--log 3",
             "--data D",

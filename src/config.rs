@@ -11,6 +11,8 @@ use crate::admin;
 use crate::cli::Args;
 use crate::control::SUN_PATH_LEN;
 use crate::core::{EgressLimits, Mode, OVERHEAD, SwitchConfig};
+use crate::mirror::CaptureSpec;
+use crate::mirror::sink::Ring;
 use crate::port::TapName;
 use crate::runtime::Scheduling;
 
@@ -33,6 +35,21 @@ pub struct Config {
     pub scheduling: Scheduling,
     /// Ports, stations and frame size.
     pub switch: SwitchConfig,
+    /// The capture that runs from the start.
+    pub mirror: Option<MirrorConfig>,
+}
+
+/// A capture from the command line.
+#[derive(Clone, Debug)]
+pub struct MirrorConfig {
+    /// Where it is written.
+    pub file: PathBuf,
+    /// Into how many files.
+    pub ring: Option<Ring>,
+    /// The filter's expression, which has yet to be compiled.
+    pub filter: Option<String>,
+    /// All else.
+    pub spec: CaptureSpec,
 }
 
 /// Where the admin socket is.
@@ -93,8 +110,13 @@ impl TryFrom<Args> for Config {
             cpu: args.cpu,
             busy_poll: args.busy_poll.map(Duration::from_micros),
         };
+        let mirror = args.mirror.map(|file| {
+            let (ports, snaplen) = (args.mirror_port, args.mirror_snaplen);
+            let spec = CaptureSpec { ports, snaplen, ..CaptureSpec::default() };
+            MirrorConfig { file, ring: args.mirror_ring, filter: args.mirror_filter, spec }
+        });
         let Args { tap, daemon, log, .. } = args;
-        Ok(Config { control, named_data, admin, tap, daemon, log, scheduling, switch })
+        Ok(Config { control, named_data, admin, tap, daemon, log, scheduling, switch, mirror })
     }
 }
 

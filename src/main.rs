@@ -1,7 +1,8 @@
 //! `uml_switch`: joins User-Mode Linux guests and their host to one Ethernet.
 //!
-//! The start, in order: read the command line; see what scheduling can be had; take the socket paths;
-//! open the uplink; go into the background if asked; start the log; set the scheduling; serve.
+//! The start, in order: read the command line; compile a filter; see what scheduling can be had; take
+//! the socket paths; open the uplink; open the capture's file; go into the background if asked; start
+//! the threads of the log, the capture and the admin socket; set the scheduling; serve.
 //! Whatever fails before the background is reached is said on standard error and ends the process
 //! with exit code 1, and nothing that was made stays behind.
 
@@ -15,12 +16,15 @@ use tracing::info;
 
 use uml_switch::admin::{AdminSocket, Service};
 use uml_switch::cli::Args;
-use uml_switch::config::Config;
+use uml_switch::config::{Config, MirrorConfig};
 use uml_switch::control::SocketFile;
 use uml_switch::event_loop::{Ended, EventLoop, Sockets};
-use uml_switch::mirror::filter;
+use uml_switch::mirror::filter::{self, compile_outside};
+use uml_switch::mirror::sink::{Files, Format};
+use uml_switch::mirror::{CaptureSpec, Recorder};
 use uml_switch::port::{DataAddresses, NamedDataSocket, TapPort};
 use uml_switch::runtime;
+use uml_switch::sys;
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
@@ -37,7 +41,7 @@ fn main() -> ExitCode {
     };
     match serve(config) {
         Ok(Ended::AtTerminal) => ExitCode::SUCCESS,
-        Ok(Ended::BySignal(signal)) => uml_switch::sys::die_by(signal),
+        Ok(Ended::BySignal(signal)) => sys::die_by(signal),
         Err(error) => {
             complain(format_args!("{error:#}"));
             ExitCode::FAILURE
@@ -51,11 +55,16 @@ fn configuration() -> Result<Config, clap::Error> {
         .map_err(|error| Args::command().error(clap::error::ErrorKind::ValueValidation, error))
 }
 
-fn serve(config: Config) -> Result<Ended> {
+fn serve(mut config: Config) -> Result<Ended> {
+    // It may take a while, so nothing is taken yet.
+    if let Some(mirror) = &mut config.mirror {
+        compile_filter(mirror)?;
+    }
     runtime::settle_signals().context("cannot set signals")?;
     // From here on a signal to end is kept until the loop can answer it.
     let signals = runtime::ending_signals(config.daemon).context("cannot set signals")?;
     runtime::raise_descriptor_limit();
+    sys::return_large_blocks();
     let scheduling = config.scheduling.request(complain)?;
 
     // The files are removed when this function returns, by whatever way.
@@ -78,11 +87,15 @@ fn serve(config: Config) -> Result<Ended> {
         (name, device)
     });
 
+    let mirror = config.mirror.map(open_capture).transpose()?;
+
     let watch_terminal = !config.daemon && io::stdin().is_terminal();
     if config.daemon {
         runtime::become_daemon().context("cannot go into the background")?;
     }
     let _log = runtime::start_logging(config.log);
+    // Dropped when the loop has gone, whose end it waits for.
+    let _recorder;
     let sockets = Sockets {
         listener: UnixListener::from(control),
         named_data,
@@ -92,13 +105,20 @@ fn serve(config: Config) -> Result<Ended> {
         watch_terminal,
     };
     let mut event_loop = EventLoop::new(config.switch, sockets).context("cannot start serving")?;
-    if let Some(window) = scheduling.busy_poll() {
-        event_loop.look_before_sleeping(window);
-    }
-    // Started before the scheduling is set, so that they stay ordinary threads on all CPUs.
+    // Threads that are started now are as ordinary as this one still is.
+    _recorder = match mirror {
+        None => None,
+        Some((spec, files)) => {
+            let tail = event_loop.capture(spec).context("cannot capture")?;
+            Some(Recorder::start(tail, files).context("cannot capture")?)
+        }
+    };
     let admin = Service::start(admin, event_loop.handle()).context("cannot start serving")?;
     event_loop.leave_copies_to(Box::new(admin.desk()));
     scheduling.apply()?;
+    if let Some(window) = scheduling.busy_poll() {
+        event_loop.look_before_sleeping(window);
+    }
     info!(control = %control_file.absolute().display(), "serving");
     event_loop.run().context("cannot go on serving")
 }
@@ -114,6 +134,22 @@ fn admin_socket(config: &Config) -> Result<Option<AdminSocket>> {
         complain(format_args!("no admin socket, going on without it: {error:#}"));
     };
     Ok(claimed.map_err(complained).ok())
+}
+
+fn compile_filter(mirror: &mut MirrorConfig) -> Result<()> {
+    if let Some(expression) = &mirror.filter {
+        let program = compile_outside(expression)
+            .with_context(|| format!("cannot use the filter '{expression}'"))?;
+        mirror.spec.filter = Some(program);
+    }
+    Ok(())
+}
+
+/// Opens the files of a capture, so that it is known that they can be had.
+fn open_capture(mirror: MirrorConfig) -> Result<(CaptureSpec, Files)> {
+    let MirrorConfig { file, ring, spec, .. } = mirror;
+    let files = Files::create(&file, Format::Pcapng, spec.snaplen, ring);
+    Ok((spec, files.context("cannot capture")?))
 }
 
 /// One line on standard error; never fails, for there may be nobody to read it.

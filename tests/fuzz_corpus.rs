@@ -5,6 +5,8 @@ use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
 
+#[path = "fuzz/checks/filter_program.rs"]
+mod filter_program;
 #[path = "fuzz/checks/frame_path.rs"]
 mod frame_path;
 #[path = "fuzz/checks/handshake.rs"]
@@ -18,6 +20,11 @@ fn the_handshake_stands_every_input_of_its_corpus() {
 #[test]
 fn the_frame_path_stands_every_input_of_its_corpus() {
     replay("frame_path", frame_path::check);
+}
+
+#[test]
+fn filter_programs_stand_every_input_of_their_corpus() {
+    replay("filter_program", filter_program::check);
 }
 
 /// Runs `check` on every input for `target`, and names those that it fails on.

@@ -27,7 +27,7 @@ pub(super) fn serve(request: &CopyRequest, handle: &Handle, shift: &Shift) {
         warn!(uid, pid, "no copies of frames: the buffers of other captures take all room");
         return;
     };
-    let tail = match handle.capture(CaptureSpec::default()) {
+    let mut tail = match handle.capture(CaptureSpec::default()) {
         Ok(tail) => tail,
         Err(error) => {
             warn!(uid, pid, %error, "no copies of frames");
@@ -40,10 +40,8 @@ pub(super) fn serve(request: &CopyRequest, handle: &Handle, shift: &Shift) {
         return;
     }
     info!(uid, pid, client = %request.client, "capture started");
-    match copy(request, tail) {
-        Ok(totals) => log_end(request.connection.peer, &totals),
-        Err(error) => info!(uid, pid, %error, "capture ended: its reader has gone"),
-    }
+    let copied = copy(request, &mut tail);
+    log_end(request.connection.peer, copied, tail);
 }
 
 /// Connects the data socket to the client's and gives the reply.
@@ -57,7 +55,7 @@ fn begin(request: &CopyRequest) -> io::Result<()> {
     io::Write::write_all(&mut &*stream, address)
 }
 
-fn copy(request: &CopyRequest, mut tail: Tail) -> io::Result<Vec<PortTotals>> {
+fn copy(request: &CopyRequest, tail: &mut Tail) -> io::Result<Vec<PortTotals>> {
     let Connection { stream, data, .. } = &request.connection;
     let mut stopping = false;
     loop {

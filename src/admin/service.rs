@@ -74,7 +74,7 @@ impl Service {
             poll.registry().register(&mut SourceFd(&descriptor), LISTENER, Interest::READABLE)?;
         }
         if let Some(file) = &file {
-            info!(admin = %file.absolute().display(), "serving administrators");
+            info!(path = %file.absolute().display(), "admin socket open");
         }
         let (requests, copies) = channel();
         let desk = Desk { requests, waker: Arc::new(Waker::new(poll.registry(), WAKER)?) };

@@ -49,6 +49,8 @@ enum Request {
     Capture(Box<Session>, Giver<Result<(), Box<Session>>>),
     Stop(SessionId),
     Ports(Giver<Vec<OpenPort>>),
+    #[cfg(test)]
+    End,
 }
 
 impl Handle {
@@ -167,6 +169,8 @@ impl EventLoop {
                     let ports = self.switch.ports().iter();
                     reply.give(ports.filter_map(|&id| self.open_port_of(id)).collect());
                 }
+                #[cfg(test)]
+                Request::End => self.ended = Some(super::Ended::AtTerminal),
             }
         }
     }
@@ -174,5 +178,125 @@ impl EventLoop {
     fn open_port_of(&self, id: PortId) -> Option<OpenPort> {
         let (kind, party) = self.links.look_up(id)?;
         Some(OpenPort { id, kind, party: party.clone(), counters: *self.switch.counters(id)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::sync::mpsc;
+    use std::thread::{self, JoinHandle};
+    use std::time::Duration;
+
+    use nix::sys::signal::SigSet;
+    use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+    use super::*;
+    use crate::core::{EgressLimits, Mode, SwitchConfig};
+    use crate::event_loop::Sockets;
+    use crate::mirror::{BUFFERS, State};
+    use crate::port::DataAddresses;
+
+    /// A loop on a thread of its own, without clients.
+    fn start() -> (Handle, JoinHandle<()>) {
+        let (sender, receiver) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("ctl");
+            let listener = UnixListener::bind(&path).unwrap();
+            listener.set_nonblocking(true).unwrap();
+            let sockets = Sockets {
+                listener,
+                named_data: None,
+                addresses: DataAddresses::new(&path),
+                uplink: None,
+                signals: SignalFd::with_flags(&SigSet::empty(), SfdFlags::SFD_NONBLOCK).unwrap(),
+                watch_terminal: false,
+            };
+            let config = SwitchConfig {
+                mode: Mode::Switch,
+                max_ports: 4,
+                max_frame: 1518,
+                fdb_size: 16,
+                ageing: Duration::from_secs(100),
+                egress: EgressLimits::default(),
+            };
+            let event_loop = EventLoop::new(config, sockets).unwrap();
+            sender.send(event_loop.handle()).unwrap();
+            event_loop.run().unwrap();
+        });
+        (receiver.recv().unwrap(), thread)
+    }
+
+    fn end(handle: &Handle, thread: JoinHandle<()>) {
+        handle.ask(Request::End).unwrap();
+        thread.join().unwrap();
+    }
+
+    fn spec() -> CaptureSpec {
+        CaptureSpec { buffer: *BUFFERS.start(), ..CaptureSpec::default() }
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn read(tail: &mut Tail, patience: Duration) -> State {
+        tail.read(patience, |_| Ok(())).unwrap()
+    }
+
+    #[test]
+    fn a_loop_that_sleeps_answers() {
+        let (handle, thread) = start();
+        assert_eq!(handle.ports(), Ok(Vec::new()));
+        let mut tail = handle.capture(spec()).unwrap();
+        assert_eq!(read(&mut tail, Duration::ZERO), State::Open);
+        tail.stop();
+        assert_eq!(read(&mut tail, PATIENCE), State::Ended(Vec::new()));
+        assert_eq!(read(&mut tail, PATIENCE), State::Ended(Vec::new()));
+        end(&handle, thread);
+    }
+
+    #[test]
+    fn the_end_of_the_loop_ends_captures_and_answers_who_asks() {
+        let (handle, thread) = start();
+        let mut tail = handle.capture(spec()).unwrap();
+        end(&handle, thread);
+        assert_eq!(read(&mut tail, PATIENCE), State::Ended(Vec::new()));
+        assert_eq!(handle.ports(), Err(RequestError::Ended));
+        assert_eq!(handle.capture(spec()).unwrap_err(), RequestError::Ended);
+        tail.stop();
+    }
+
+    #[test]
+    fn a_tail_that_is_dropped_makes_room_for_another() {
+        let (handle, thread) = start();
+        let mut tails: Vec<_> =
+            (0..MAX_SESSIONS).map(|_| handle.capture(spec()).unwrap()).collect();
+        assert_eq!(handle.capture(spec()).unwrap_err(), RequestError::TooMany);
+        tails.pop();
+        tails.push(handle.capture(spec()).unwrap());
+        end(&handle, thread);
+    }
+
+    #[test]
+    fn what_cannot_be_captured_is_refused_with_the_reason() {
+        let (handle, thread) = start();
+        let refused = handle.capture(CaptureSpec { snaplen: 0, ..spec() }).unwrap_err();
+        assert_eq!(refused, RequestError::Invalid(InvalidSpec::Snaplen(0)));
+        end(&handle, thread);
+    }
+
+    #[test]
+    fn many_who_ask_at_a_time_all_get_their_answer() {
+        let (handle, thread) = start();
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        assert_eq!(handle.ports(), Ok(Vec::new()));
+                    }
+                });
+            }
+        });
+        end(&handle, thread);
     }
 }

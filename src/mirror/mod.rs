@@ -8,6 +8,7 @@
 pub mod bpf;
 pub mod filter;
 mod record;
+mod recorder;
 mod ring;
 mod session;
 pub mod sink;
@@ -17,6 +18,7 @@ mod tail;
 use crate::core::{PortId, RxDrop, Verdict};
 
 pub use record::{Captured, Direction, PortTotals, Record};
+pub use recorder::Recorder;
 pub use session::{Forwarded, InvalidSpec, PortNames, Session, SessionId};
 pub use spec::{BUFFERS, CaptureSpec, DEFAULT_BUFFER, Directions, MAX_SNAPLEN};
 pub use tail::{LOOK_AGAIN, State, Tail};
@@ -84,3 +86,6 @@ impl Mirror {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

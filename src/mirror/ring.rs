@@ -162,3 +162,193 @@ fn decode<'a>(header: &[u8; HEADER], bytes: &'a [u8]) -> Record<'a> {
 fn u32_at(header: &[u8; HEADER], at: usize) -> u32 {
     u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A record with bytes of its own.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    enum Owned {
+        Port(PortId, String),
+        Frame(PortId, Direction, Duration, u32, Vec<u8>),
+    }
+
+    impl Owned {
+        fn of(record: Record<'_>) -> Self {
+            match record {
+                Record::Port { port, name } => Owned::Port(port, name.to_owned()),
+                Record::Frame(Captured { port, direction, time, original, bytes }) => {
+                    Owned::Frame(port, direction, time, original, bytes.to_vec())
+                }
+            }
+        }
+
+        fn record(&self) -> Record<'_> {
+            match self {
+                Owned::Port(port, name) => Record::Port { port: *port, name },
+                Owned::Frame(port, direction, time, original, bytes) => Record::Frame(Captured {
+                    port: *port,
+                    direction: *direction,
+                    time: *time,
+                    original: *original,
+                    bytes,
+                }),
+            }
+        }
+
+        fn len(&self) -> usize {
+            HEADER
+                + match self {
+                    Owned::Port(_, name) => name.len(),
+                    Owned::Frame(_, _, _, _, bytes) => bytes.len(),
+                }
+        }
+    }
+
+    fn frame(len: usize) -> Owned {
+        let bytes = (0..len).map(|at| at as u8).collect();
+        let time = Duration::new(1_795_322_065, 999_999_999);
+        Owned::Frame(PortId::from_parts(7, 9), Direction::Out, time, 1514, bytes)
+    }
+
+    fn read(reader: &mut Reader) -> Vec<Owned> {
+        let mut records = Vec::new();
+        reader
+            .read(|record| {
+                records.push(Owned::of(record));
+                Ok(())
+            })
+            .unwrap();
+        records
+    }
+
+    #[test]
+    fn a_record_survives_the_end_of_the_ring_at_every_offset() {
+        for record in
+            [frame(0), frame(1), frame(33), Owned::Port(PortId::from_parts(0, 0), "ü".into())]
+        {
+            let capacity = 101;
+            let (mut writer, mut reader) = ring(capacity);
+            // Its length and that of the ring have no common factor, so that every offset comes.
+            for _ in 0..capacity {
+                assert!(writer.write(record.record()));
+                assert_eq!(read(&mut reader), [record.clone()]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_ring_takes_nothing_and_what_is_in_it_stays() {
+        let (mut writer, mut reader) = ring(2 * HEADER + 20);
+        assert!(writer.write(frame(10).record()));
+        assert!(!writer.write(frame(11).record()));
+        assert!(writer.write(frame(10).record()));
+        assert!(!writer.write(frame(0).record()));
+        assert_eq!(read(&mut reader), [frame(10), frame(10)]);
+        assert!(writer.write(frame(20 + HEADER).record()));
+        assert_eq!(read(&mut reader), [frame(20 + HEADER)]);
+        assert_eq!(read(&mut reader), []);
+    }
+
+    #[test]
+    fn a_record_larger_than_the_ring_is_refused_and_does_no_harm() {
+        let (mut writer, mut reader) = ring(100);
+        assert!(!writer.write(frame(101 - HEADER).record()));
+        assert!(writer.write(frame(100 - HEADER).record()));
+        assert_eq!(read(&mut reader), [frame(100 - HEADER)]);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_used_counts_as_read() {
+        let (mut writer, mut reader) = ring(1000);
+        writer.write(frame(1).record());
+        writer.write(frame(2).record());
+        assert!(reader.read(|_| Err(io::ErrorKind::StorageFull.into())).is_err());
+        assert_eq!(read(&mut reader), [frame(2)]);
+    }
+
+    #[test]
+    fn the_reader_is_wanted_once_for_each_half_of_the_ring() {
+        let (mut writer, mut reader) = ring(8 * HEADER);
+        let mut wanted = 0;
+        for _ in 0..80 {
+            assert!(writer.write(frame(0).record()));
+            wanted += u32::from(writer.wants_reader());
+            read(&mut reader);
+        }
+        assert_eq!(wanted, 20);
+    }
+
+    fn records() -> impl Strategy<Value = Owned> {
+        let port = (0..5u32, any::<u32>()).prop_map(|(n, g)| PortId::from_parts(n, g));
+        let direction = prop_oneof![Just(Direction::In), Just(Direction::Out)];
+        let time = (any::<u64>(), 0..1_000_000_000u32).prop_map(|(s, n)| Duration::new(s, n));
+        let bytes = prop::collection::vec(any::<u8>(), 0..120);
+        prop_oneof![
+            (port.clone(), "[a-zü ]{0,40}").prop_map(|(port, name)| Owned::Port(port, name)),
+            (port, direction, time, any::<u32>(), bytes).prop_map(
+                |(port, direction, time, original, bytes)| {
+                    Owned::Frame(port, direction, time, original, bytes)
+                }
+            ),
+        ]
+    }
+
+    proptest! {
+        /// Writes, with reads (`None`) in between, against a queue of records.
+        #[test]
+        fn the_ring_is_a_queue_of_bounded_size(
+            steps in prop::collection::vec(prop::option::weighted(0.7, records()), 0..200),
+            capacity in 1..400usize,
+        ) {
+            let (mut writer, mut reader) = ring(capacity);
+            let mut model = VecDeque::new();
+            for step in steps {
+                match step {
+                    Some(record) => {
+                        let used: usize = model.iter().map(Owned::len).sum();
+                        let fits = used + record.len() <= capacity;
+                        prop_assert_eq!(writer.write(record.record()), fits);
+                        if fits {
+                            model.push_back(record);
+                        }
+                    }
+                    None => prop_assert_eq!(read(&mut reader), model.drain(..).collect::<Vec<_>>()),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn two_threads_see_the_same_records_in_the_same_order() {
+        let (mut writer, mut reader) = ring(1000);
+        const RECORDS: u32 = 20_000;
+        let reading = std::thread::spawn(move || {
+            let mut next = 0;
+            while next < RECORDS {
+                for record in read(&mut reader) {
+                    let Owned::Frame(port, _, _, _, bytes) = record else { panic!("a frame") };
+                    assert_eq!(port.number(), next);
+                    assert_eq!(bytes, vec![next as u8; next as usize % 90]);
+                    next += 1;
+                }
+                std::thread::yield_now();
+            }
+        });
+        for n in 0..RECORDS {
+            let bytes = vec![n as u8; n as usize % 90];
+            let (port, time) = (PortId::from_parts(n, 0), Duration::ZERO);
+            let record = Owned::Frame(port, Direction::In, time, 0, bytes);
+            while !writer.write(record.record()) {
+                assert!(!reading.is_finished(), "the reader has given up");
+                std::thread::yield_now();
+            }
+        }
+        reading.join().unwrap();
+    }
+}

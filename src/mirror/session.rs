@@ -321,3 +321,27 @@ const MAX_ENTRIES: usize = 65_536;
 
 /// Room for a description of 128 bytes and more: a name is written without allocating.
 const NAME_CAPACITY: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_that_come_and_go_without_end_take_no_room_without_end() {
+        let mut ledger = Ledger::default();
+        let ports = MAX_ENTRIES as u32 + 1000;
+        for generation in 0..ports {
+            let entry = ledger.entry(PortId::from_parts(7, generation));
+            assert!(!entry.announced, "each has a name of its own");
+            (entry.announced, entry.totals.seen) = (true, entry.totals.seen + 1);
+        }
+        assert_eq!(ledger.entries.len(), MAX_ENTRIES);
+        let seen: u64 = ledger.entries.iter().map(|entry| entry.totals.seen).sum();
+        assert_eq!(seen, u64::from(ports), "and no frame is forgotten");
+        let last = ledger.entries.last().map(|entry| entry.totals.port);
+        assert_eq!(last, Some(PortId::from_parts(7, ports - 1)));
+        // Numbers that were never seen still get an entry: there are not so many of them.
+        ledger.entry(PortId::from_parts(8, 0));
+        assert_eq!(ledger.entries.len(), MAX_ENTRIES + 1);
+    }
+}

@@ -1,7 +1,9 @@
 //! The real binary over real sockets, without root: one file per behaviour that a user can see.
 #![allow(unreachable_pub)] // The shared modules belong to another target too.
 
+mod admin;
 mod background;
+mod capture;
 mod client_sockets;
 mod command_line;
 mod compat_v0;
@@ -14,7 +16,9 @@ mod hostile_data;
 mod life_cycle;
 mod limits;
 mod logging;
+mod mirror;
 mod slow_receivers;
 mod stdio;
 mod support;
 mod switching;
+mod uml_dump;
