@@ -12,6 +12,7 @@ mod competitor;
 mod exchange;
 mod guests;
 mod measure;
+mod mirror;
 mod place;
 mod progress;
 mod report;

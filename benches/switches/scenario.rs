@@ -17,10 +17,28 @@ pub struct Scenario {
     /// The `max_dgram_qlen` that it is run with.
     pub queue_lengths: &'static [u32],
     pub placement: Placement,
-    /// More options for our switch.
-    pub options: &'static [&'static str],
+    pub options: Options,
     pub metrics: Vec<Metric>,
     pub run: Run,
+}
+
+/// What a switch is started with, beyond what every scenario wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// For our switch.
+    pub ours: &'static [&'static str],
+    /// For the C program.
+    pub reference: &'static [&'static str],
+}
+
+impl Options {
+    /// Nothing.
+    pub const NONE: Options = Options::ours(&[]);
+
+    /// For our switch only.
+    pub const fn ours(ours: &'static [&'static str]) -> Self {
+        Options { ours, reference: &[] }
+    }
 }
 
 /// The work of a scenario: drives a running switch and says what came out.

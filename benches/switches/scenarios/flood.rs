@@ -13,7 +13,7 @@ use super::overload::{self, Arrivals, NOTHING, QUIET};
 use crate::client::{BROADCAST, Client, frame};
 use crate::measure::{Better, Goal, Unit};
 use crate::place::Placement;
-use crate::scenario::{BOTH, Bed, Run, Samples, Scenario};
+use crate::scenario::{BOTH, Bed, Options, Run, Samples, Scenario};
 
 /// To a few and to a host full of guests.
 pub fn scenarios() -> Vec<Scenario> {
@@ -21,7 +21,7 @@ pub fn scenarios() -> Vec<Scenario> {
         name: name.to_owned(),
         queue_lengths: BOTH,
         placement: Placement::One,
-        options: &[],
+        options: Options::NONE,
         metrics: vec![
             overload::metric("delivered", Unit::PerSecond, Better::Higher, delivered),
             overload::metric("lost", Unit::Percent, Better::Lower, lost),

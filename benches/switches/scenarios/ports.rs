@@ -10,7 +10,7 @@ use super::round_trip;
 use crate::client::{Client, frame};
 use crate::measure::Goal;
 use crate::place::Placement;
-use crate::scenario::{Bed, Run, Samples, Scenario};
+use crate::scenario::{Bed, Options, Run, Samples, Scenario};
 
 /// From the two that speak to a lab full of others, and one where all speak.
 pub fn scenarios() -> Vec<Scenario> {
@@ -18,7 +18,7 @@ pub fn scenarios() -> Vec<Scenario> {
         name: name.to_owned(),
         queue_lengths: &[10],
         placement: Placement::One,
-        options: &[],
+        options: Options::NONE,
         metrics,
         run,
     };
