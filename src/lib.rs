@@ -9,6 +9,7 @@
 //! | [`event_loop`] | readiness, timers, turns: the one thread that serves everybody |
 //! | [`runtime`] | signals, background, messages: the life of the process |
 //! | [`cli`], [`config`] | what was typed, and what it means |
+//! | [`client`] | a guest as its kernel speaks, for programs that try a switch out |
 //! | [`log_limit`] | a bound for messages that clients can cause |
 //! | [`sys`] | system calls without a safe wrapper elsewhere |
 //!
@@ -16,6 +17,7 @@
 //! and the program on all.
 
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod control;
 pub mod core;
