@@ -96,8 +96,8 @@ impl Conversations {
     }
 }
 
-/// Remembered at most: some 8 MiB.
-const MAX_PAIRS: usize = 32_768;
+/// Remembered at most: some 4 MiB, and as much while the server is looked for.
+const MAX_PAIRS: usize = 16_384;
 
 /// A query and its answers are fewer; a player sends as many in a second.
 const PLAYER_FRAMES: u64 = 8;

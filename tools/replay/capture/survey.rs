@@ -87,18 +87,20 @@ impl Survey {
         let Counts { frames: _, snapped, long, short, unaddressed, from_group, to_itself } =
             self.counts;
         let Mended { gaps, longest, backwards } = self.mended;
-        let mut notes = Vec::new();
+        let limit = spoken(options.max_gap);
+        let mut notes = match gaps {
+            0 => vec![],
+            1 => vec![format!("1 gap of {} was shortened to {limit}", spoken(longest))],
+            _ => vec![format!(
+                "{gaps} gaps of more than {limit} were shortened, the longest of {}",
+                spoken(longest)
+            )],
+        };
         let mut note = |number: u64, one: &str, more: &str, rest: &str| {
             if number > 0 {
                 notes.push(format!("{} {rest}", counted(number, one, more)));
             }
         };
-        note(
-            gaps,
-            &format!("gap of more than {} was", spoken(options.max_gap)),
-            &format!("gaps of more than {} were", spoken(options.max_gap)),
-            &format!("shortened, the longest of {}", spoken(longest)),
-        );
         note(
             snapped,
             "frame was recorded in part and ends",

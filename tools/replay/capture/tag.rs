@@ -94,9 +94,10 @@ mod tests {
             for number in [0, 1, 0xfffe, 0xffff, 0x1_2345] {
                 let mut tagged = frame.clone();
                 assert!(tag(&mut tagged, number));
-                let sliced = SlicedPacket::from_ethernet(&tagged).unwrap();
-                let Some(NetSlice::Ipv4(ip)) = sliced.net else { panic!("no IPv4") };
-                let header = ip.header().to_header();
+                let header = match SlicedPacket::from_ethernet(&tagged).unwrap().net {
+                    Some(NetSlice::Ipv4(ip)) => ip.header().to_header(),
+                    other => panic!("no IPv4: {other:?}"),
+                };
                 assert_eq!(header.identification, number as u16);
                 assert_eq!(header.header_checksum, header.calc_header_checksum());
                 // With the old identification and checksum it is the old frame.
@@ -119,10 +120,11 @@ mod tests {
         frame[15] = 0xb0;
         let mut tagged = frame.clone();
         assert!(tag(&mut tagged, 0x12_3456));
-        let sliced = SlicedPacket::from_ethernet(&tagged).unwrap();
-        let Some(NetSlice::Ipv6(ip)) = sliced.net else { panic!("no IPv6") };
-        assert_eq!(ip.header().flow_label().value(), 0x2_3456);
-        assert_eq!(ip.header().traffic_class(), 0xab);
+        let header = match SlicedPacket::from_ethernet(&tagged).unwrap().net {
+            Some(NetSlice::Ipv6(ip)) => ip.header().to_header(),
+            other => panic!("no IPv6: {other:?}"),
+        };
+        assert_eq!((header.flow_label.value(), header.traffic_class), (0x2_3456, 0xab));
         tagged[15..18].copy_from_slice(&frame[15..18]);
         assert_eq!(tagged, frame);
     }
