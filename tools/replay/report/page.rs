@@ -25,7 +25,7 @@ use tables::key;
 use text::{Escaped, count, several, sound, time};
 use verdict::Verdict;
 
-use super::model::{BarReport, Report, SwitchReport};
+use super::model::{BarReport, DirectionReport, Report, SwitchReport};
 
 /// Writes `report` as a page.
 ///
@@ -87,7 +87,12 @@ fn head(report: &Report) -> String {
         text += "<p>No switch was measured.</p>\n";
     }
     for known in verdict::reservations(report) {
-        let _ = writeln!(text, "<p><b>Mind:</b> {}</p>", Escaped(&known));
+        let _ = writeln!(
+            text,
+            "<div class='card fair'><p><span class='sign' aria-hidden='true'>!</span> \
+             <b>Mind:</b> {}</p></div>",
+            Escaped(&known)
+        );
     }
     text
 }
@@ -149,20 +154,19 @@ fn summary(report: &Report) -> String {
     if report.switches.is_empty() {
         return String::new();
     }
+    let ratio = match report.switches.len() {
+        1 => "",
+        _ => " A ratio under 1x speaks for the first switch.",
+    };
     format!(
         "<h2>In figures</h2>\n<p class='quiet'>How long frames took, from when they were due to when \
-         they came: a frame that had to wait to be sent is not let off. Lost frames have no delay. \
-         A ratio under 1x speaks for the first switch.</p>\n{}",
+         they came: a frame that had to wait to be sent is not let off. Lost frames have no \
+         delay.{ratio}</p>\n{}",
         tables::summary(report)
     )
 }
 
 fn delays(report: &Report) -> String {
-    let axis = Delays::of(report);
-    let charts = tables::direction_names(report)
-        .into_iter()
-        .map(|name| figure(&titled(name), distribution::chart(report, name, &axis)))
-        .collect();
     section(
         "How long frames take",
         &format!(
@@ -171,21 +175,16 @@ fn delays(report: &Report) -> String {
              than that; where a line ends above the ground, the rest never came. Further left is \
              better."
         ),
-        charts,
+        by_direction(report, distribution::chart),
     )
 }
 
 fn over_time(report: &Report) -> String {
-    let axis = Delays::of(report);
-    let charts = tables::direction_names(report)
-        .into_iter()
-        .map(|name| figure(&titled(name), over_time::chart(report, name, &axis)))
-        .collect();
     section(
         "Delay over time",
         "Line: half of the frames took less. Darker band: up to 99 %. Light band: up to the slowest. \
          A mark in the lane on top: frames that were due then are lost.",
-        charts,
+        by_direction(report, over_time::chart),
     )
 }
 
@@ -207,8 +206,8 @@ fn bursts(report: &Report) -> String {
         "Bursts, and the replay itself",
         &format!(
             "A burst is all frames due at one port within a millisecond, as when a server sends to \
-             all its players at once; the player served last waits for the whole of it. Behind a \
-             switch's name stands how many there were. {MARKS}. {late}"
+             all its players at once; the player served last waits for the whole of it. {MARKS}. \
+             {late}"
         ),
         charts,
     )
@@ -277,7 +276,39 @@ fn run(report: &Report) -> String {
     text
 }
 
-/// "Frames to the server", "Others".
+/// A figure for each direction, all on one axis of delays.
+fn by_direction(
+    report: &Report,
+    chart: fn(&Report, &str, &Delays) -> (Chart, String),
+) -> Vec<String> {
+    let axis = Delays::of(report);
+    let names = direction_names(report).into_iter();
+    names.map(|name| figure(&titled(name), chart(report, name, &axis))).collect()
+}
+
+/// The directions' names, in order of appearance.
+fn direction_names(report: &Report) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for direction in report.switches.iter().flat_map(|switch| &switch.directions) {
+        if !names.contains(&direction.tally.name.as_str()) {
+            names.push(&direction.tally.name);
+        }
+    }
+    names
+}
+
+/// The direction of this name, of each switch that has it, with the switch and its number.
+fn of_direction<'a>(
+    report: &'a Report,
+    name: &str,
+) -> impl Iterator<Item = (usize, &'a SwitchReport, &'a DirectionReport)> {
+    report.switches.iter().enumerate().filter_map(move |(series, switch)| {
+        let found = switch.directions.iter().find(|direction| direction.tally.name == name)?;
+        Some((series, switch, found))
+    })
+}
+
+/// "Frames to the server", "Other frames".
 fn titled(direction: &str) -> String {
     match direction {
         name if name.starts_with("to ") || name.starts_with("from ") => format!("Frames {name}"),

@@ -3,7 +3,7 @@
 use super::axis::Delays;
 use super::chart::{AXIS, Chart, WIDTH, ZONE_WORDS, class};
 use super::text::{count, end_of, several, time};
-use crate::report::model::{BurstClass, Delay, Report};
+use crate::report::model::{Delay, Report, SwitchReport};
 
 /// A drawing of how long bursts of each size took, and what it shows in words.
 pub fn chart(report: &Report, axis: &Delays) -> (Chart, String) {
@@ -16,9 +16,13 @@ pub fn chart(report: &Report, axis: &Delays) -> (Chart, String) {
     let groups = names.into_iter().map(|name| {
         let rows = report.switches.iter().enumerate().filter_map(|(series, switch)| {
             let class = switch.bursts.iter().find(|class| class.name == name)?;
-            Some(Row { series, text: burst_text(&switch.name, class), delay: &class.last })
+            Some(Row {
+                series,
+                text: row_text(&switch.name, &class.last, class.lost),
+                delay: &class.last,
+            })
         });
-        (name.to_owned(), rows.collect())
+        Group { name: name.to_owned(), more: how_many(report, name), rows: rows.collect() }
     });
     draw(&groups.collect::<Vec<_>>(), axis, true)
 }
@@ -31,12 +35,21 @@ pub fn lateness(report: &Report) -> (Chart, String) {
         .enumerate()
         .map(|(series, switch)| Row {
             series,
-            text: row_text(&switch.name, &switch.lateness, String::new()),
+            text: row_text(&switch.name, &switch.lateness, 0),
             delay: &switch.lateness,
         })
         .collect();
     let axis = Delays::for_all(report.switches.iter().map(|switch| &switch.lateness));
-    draw(&[("All frames".to_owned(), rows)], &axis, false)
+    let all = Group { name: "All frames".to_owned(), more: String::new(), rows };
+    draw(&[all], &axis, false)
+}
+
+/// Rows that are compared.
+struct Group<'a> {
+    name: String,
+    /// What is to be said beside the name.
+    more: String,
+    rows: Vec<Row<'a>>,
 }
 
 struct Row<'a> {
@@ -45,10 +58,11 @@ struct Row<'a> {
     delay: &'a Delay,
 }
 
-fn draw(groups: &[(String, Vec<Row<'_>>)], axis: &Delays, zones: bool) -> (Chart, String) {
+fn draw(groups: &[Group<'_>], axis: &Delays, zones: bool) -> (Chart, String) {
     let mut chart = Chart::new(WIDTH);
     let top = if zones { ZONE_WORDS } else { 0.0 };
-    let bottom = top + groups.iter().map(|(_, rows)| GROUP + ROW * rows.len() as f64).sum::<f64>();
+    let bottom =
+        top + groups.iter().map(|group| GROUP + ROW * group.rows.len() as f64).sum::<f64>();
     if zones {
         chart.zones(axis, 0.0, bottom);
     }
@@ -56,14 +70,15 @@ fn draw(groups: &[(String, Vec<Row<'_>>)], axis: &Delays, zones: bool) -> (Chart
     let (left, right) = chart.sides();
     let mut y = top;
     let mut words = Vec::new();
-    for (name, rows) in groups {
+    for Group { name, more, rows } in groups {
         chart.text(left, y + 15.0, "b", name);
+        chart.text(right, y + 15.0, "q e", more);
         y += GROUP;
         for row in rows {
             chart.area(
                 (left, y + 2.0),
                 (left + 10.0, y + 12.0),
-                &format!("{} f", class(row.series)),
+                &format!("{} f k", class(row.series)),
             );
             chart.text(left + 15.0, y + 11.0, "q", &row.text[0]);
             chart.text(right, y + 11.0, "q e", &row.text[1]);
@@ -76,20 +91,26 @@ fn draw(groups: &[(String, Vec<Row<'_>>)], axis: &Delays, zones: bool) -> (Chart
     (chart, words.join(". "))
 }
 
-fn burst_text(switch: &str, class: &BurstClass) -> [String; 2] {
-    let lost = match class.lost {
-        0 => String::new(),
-        lost => format!(", {} lost", several(lost, "frame")),
+/// "5,312 bursts", or the numbers of each switch where they differ.
+fn how_many(report: &Report, class: &str) -> String {
+    let found = |switch: &SwitchReport| {
+        switch.bursts.iter().find(|burst| burst.name == class).map(|burst| burst.bursts)
     };
-    row_text(&format!("{} · {}", end_of(switch, 22), count(class.bursts)), &class.last, lost)
+    let mut numbers: Vec<u64> = report.switches.iter().filter_map(found).collect();
+    numbers.dedup();
+    let texts: Vec<String> = numbers.into_iter().map(|number| several(number, "burst")).collect();
+    texts.join(" and ")
 }
 
-fn row_text(name: &str, delay: &Delay, more: String) -> [String; 2] {
-    let figures = match delay.count {
+fn row_text(name: &str, delay: &Delay, lost: u64) -> [String; 2] {
+    let mut figures = match delay.count {
         0 => "nothing came".to_owned(),
-        _ => format!("◆ {}  ▲ {}", time(delay.p99_us), time(delay.max_us)),
+        _ => format!("◆ {}, ▲ {}", time(delay.p99_us), time(delay.max_us)),
     };
-    [end_of(name, 34), figures + &more]
+    if lost > 0 {
+        figures += &format!(", {} lost", count(lost));
+    }
+    [end_of(name, 32), figures]
 }
 
 const GROUP: f64 = 22.0;

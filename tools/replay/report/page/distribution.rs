@@ -3,20 +3,15 @@
 
 use super::axis::Delays;
 use super::chart::{AXIS, Chart, WIDTH, ZONE_WORDS, class};
+use super::of_direction;
 use super::text::{Escaped, end_of, percent, several, sound, time};
 use super::verdict::loss_is_felt;
 use crate::report::model::{Delay, Report, Share, Tally};
 
 /// A drawing of the direction of this name, and what it shows in words.
 pub fn chart(report: &Report, direction: &str, axis: &Delays) -> (Chart, String) {
-    let tallies: Vec<(usize, &str, &Tally)> = report
-        .switches
-        .iter()
-        .enumerate()
-        .filter_map(|(n, switch)| {
-            let found = switch.directions.iter().find(|d| d.tally.name == direction)?;
-            Some((n, switch.name.as_str(), &found.tally))
-        })
+    let tallies: Vec<(usize, &str, &Tally)> = of_direction(report, direction)
+        .map(|(series, switch, found)| (series, switch.name.as_str(), &found.tally))
         .collect();
     let mut chart = Chart::new(WIDTH);
     let rows_end = ZONE_WORDS + ROW * tallies.len() as f64;
@@ -50,7 +45,7 @@ pub fn figures(delay: &Delay) -> String {
     }
     let Delay { p50_us, p99_us, p999_us, max_us, .. } = *delay;
     format!(
-        "● half {}  ◆ 99 % {}  ■ 99.9 % {}  ▲ max {}",
+        "● half {}{GAP}◆ 99 % {}{GAP}■ 99.9 % {}{GAP}▲ max {}",
         time(p50_us),
         time(p99_us),
         time(p999_us),
@@ -94,15 +89,23 @@ fn hill(
 /// The switch's name on the left, what is lost on the right.
 pub fn heading(chart: &mut Chart, y: f64, series: usize, name: &str, tally: &Tally) {
     let (left, right) = chart.sides();
-    chart.area((left, y - 9.0), (left + 10.0, y + 1.0), &format!("{} f", class(series)));
+    chart.area((left, y - 9.0), (left + 10.0, y + 1.0), &format!("{} f k", class(series)));
     chart.add(format_args!(
         "<text x='{:.1}' y='{y:.1}' class='b'>{}<title>{}</title></text>",
         left + 15.0,
         Escaped(&end_of(name, 34)),
         Escaped(name)
     ));
-    let class = if loss_is_felt(tally.lost_percent) { "lost b e" } else { "q e" };
-    chart.text(right, y, class, &format!("{}, {}", several(tally.due, "frame"), loss(tally)));
+    chart.text(
+        right,
+        y,
+        loss_class(tally),
+        &format!("{}, {}", several(tally.due, "frame"), loss(tally)),
+    );
+}
+
+fn loss_class(tally: &Tally) -> &'static str {
+    if loss_is_felt(tally.lost_percent) { "lost b e" } else { "q e" }
 }
 
 /// Lines that fall from all frames to those that took longest; they end at what never came.
@@ -135,16 +138,18 @@ fn tail(chart: &mut Chart, axis: &Delays, top: f64, tallies: &[(usize, &str, &Ta
         }
         if left_over > 0 {
             path += &format!("H{right:.1}");
-            let y = height(left_over as f64 / due) - 4.0;
-            chart.text(right - 2.0, y.max(top + 10.0), "lost b e", &loss(tally));
+            // One switch's above its line, the other's below, lest they meet.
+            let beside = if *series == 0 { -4.0 } else { 13.0 };
+            let y = (height(left_over as f64 / due) + beside).clamp(top + 10.0, bottom - 3.0);
+            chart.text(right - 2.0, y, loss_class(tally), &loss(tally));
         }
         chart.path(&path, &format!("{} tail", class(*series)));
     }
 }
 
-/// The frames of `tally`, the lost ones included.
+/// The frames of `tally` whose fate is drawn.
 fn all(tally: &Tally) -> u64 {
-    tally.due.max(tally.delay.count)
+    tally.delay.count.saturating_add(tally.lost)
 }
 
 fn highest(delay: &Delay) -> f64 {
@@ -163,6 +168,8 @@ fn lower_end(share: &Share, before: f64) -> f64 {
 
 const ONE_IN: [&str; 7] =
     ["all", "1 in 10", "1 in 100", "1 in 1,000", "1 in 10,000", "1 in 100,000", "1 in a million"];
+/// Between figures: spaces that a drawing keeps.
+const GAP: &str = "\u{a0}\u{a0} ";
 const HILL: f64 = 40.0;
 const ROW: f64 = 34.0 + HILL + 16.0;
 const TAIL_TITLE: f64 = 24.0;

@@ -3,6 +3,7 @@
 use super::axis::{Delays, ZONES, seconds};
 use super::chart::{AXIS, Chart, WIDTH, class};
 use super::distribution::heading;
+use super::of_direction;
 use super::text::{several, sound, time};
 use crate::report::model::{DirectionReport, Interval, Report};
 
@@ -11,10 +12,7 @@ pub fn chart(report: &Report, direction: &str, axis: &Delays) -> (Chart, String)
     let mut chart = Chart::new(WIDTH);
     let longest = report.switches.iter().map(|switch| sound(switch.seconds)).fold(0.0, f64::max);
     let mut words = Vec::new();
-    for (series, switch) in report.switches.iter().enumerate() {
-        let Some(found) = switch.directions.iter().find(|d| d.tally.name == direction) else {
-            continue;
-        };
+    for (series, switch, found) in of_direction(report, direction) {
         let top = chart.height;
         heading(&mut chart, top + 13.0, series, &switch.name, &found.tally);
         Panel { axis: *axis, longest, top: top + 20.0 }.draw(&mut chart, found, series);
@@ -42,7 +40,7 @@ impl Panel {
         chart.path(&most, &format!("{} f pale", class(series)));
         chart.path(&half, &format!("{} w2", class(series)));
         if lost.is_empty() {
-            chart.text(LEFT + 3.0, self.top + LANE - 3.0, "q", "none lost");
+            chart.text(LEFT + 3.0, self.top + MARK - 2.0, "q", "none");
         }
         chart.path(&lost, "lost");
     }
@@ -61,7 +59,7 @@ impl Panel {
             chart.line((LEFT, y), (right, y), "grid");
             chart.text(LEFT - 4.0, y + 3.5, "q e", name);
         }
-        chart.text(LEFT - 4.0, self.top + LANE - 3.0, "q e", "lost");
+        chart.text(LEFT - 4.0, self.top + MARK - 2.0, "q e", "lost");
         for at in seconds(self.longest) {
             let x = self.x(at);
             chart.line((x, bottom), (x, bottom + 3.0), "axis");
@@ -96,8 +94,7 @@ impl Panel {
         }
         if interval.lost > 0 {
             let top = self.top;
-            *lost +=
-                &format!("M{from:.1} {top:.1}h{:.1}v{:.1}H{from:.1}z", wide.max(2.0), LANE - 1.0);
+            *lost += &format!("M{from:.1} {top:.1}h{:.1}v{:.1}H{from:.1}z", wide.max(2.0), MARK);
         }
     }
 
@@ -137,5 +134,7 @@ fn round(seconds: f64) -> f64 {
 }
 
 const LEFT: f64 = 48.0;
-const LANE: f64 = 13.0;
+/// Where losses are marked, the gap below it included.
+const LANE: f64 = 20.0;
+const MARK: f64 = 12.0;
 const PLOT: f64 = 130.0;

@@ -3,10 +3,9 @@
 
 use super::axis::Delays;
 use super::chart::{Chart, MARKS, WIDTH};
-use super::distribution;
-use super::tables::direction_names;
 use super::text::{end_of, lines};
-use super::verdict::Verdict;
+use super::verdict::{Verdict, is_with_server};
+use super::{direction_names, distribution};
 use crate::report::model::Report;
 
 /// The picture of `report`.
@@ -32,7 +31,11 @@ pub fn svg(report: &Report) -> String {
     }
     chart.height += 14.0;
     let axis = Delays::of(report);
-    for row in direction_names(report).chunks(2) {
+    let mut directions = direction_names(report);
+    if directions.iter().any(|name| is_with_server(name)) {
+        directions.retain(|name| is_with_server(name));
+    }
+    for row in directions.chunks(2) {
         let top = chart.height;
         for (column, direction) in row.iter().enumerate() {
             let (part, words) = distribution::chart(report, direction, &axis);

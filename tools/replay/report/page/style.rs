@@ -23,7 +23,7 @@ svg{font:12px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;fill:v
 .grid,.axis{stroke:var(--line);fill:none}.axis{stroke:var(--quiet)}\
 .s0{stroke:var(--first);fill:none}.s1{stroke:var(--second);fill:none}\
 .s0.f{fill:var(--first)}.s1.f{fill:var(--second)}.f{stroke:none}\
-.hill{fill-opacity:.8}.w{stroke-width:2;stroke-opacity:.55}.w2{stroke-width:1.6}\
+.s1.k{rx:50%}.hill{fill-opacity:.8}.w{stroke-width:2;stroke-opacity:.55}.w2{stroke-width:1.6}\
 .tail{stroke-width:2}.s1.tail{stroke-dasharray:6 3}\
 .pale{fill-opacity:.5}.faint{fill-opacity:.2}.lost{fill:var(--bad)}\
 .good{fill:var(--good)}.fair{fill:var(--fair)}.bad{fill:var(--bad)}\
@@ -38,16 +38,16 @@ h2{font-size:20px;margin:44px 0 2px}h3{font-size:16px;margin:18px 0 6px}\
 p{margin:6px 0;max-width:76ch}.quiet{color:var(--quiet);font-size:13px}\
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:14px;margin:18px 0}\
 .card{background:var(--card);border-left:6px solid var(--quiet);border-radius:6px;padding:12px 16px}\
-.card p{margin:2px 0}.card .says{font-size:18px;font-weight:600;line-height:1.35}\
+.card+.card{margin-top:10px}.cards .card{margin:0}.card p{margin:2px 0}.card .says{font-size:18px;font-weight:600;line-height:1.35}\
 .card.good{border-color:var(--good)}.card.fair{border-color:var(--fair)}\
 .card.bad{border-color:var(--bad)}\
 .name{overflow-wrap:anywhere}.sign{font-weight:700}.good .sign{color:var(--good)}\
 .fair .sign{color:var(--fair)}.bad .sign{color:var(--bad)}\
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,380px),1fr));\
 gap:10px 28px;align-items:start}\
-figure{margin:0;max-width:620px;break-inside:avoid}figure svg{display:block;width:100%;height:auto}\
+figure{margin:0;max-width:520px;break-inside:avoid}figure svg{display:block;width:100%;height:auto}\
 .key{display:inline-block;width:11px;height:11px;margin-right:5px}\
-.key.s0{background:var(--first)}.key.s1{background:var(--second)}\
+.key.s0{background:var(--first)}.key.s1{background:var(--second);border-radius:50%}\
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:13px;white-space:nowrap;\
 font-variant-numeric:tabular-nums}caption{text-align:left;font-weight:600;padding:14px 0 4px}\
 td,th{padding:3px 0 3px 16px;text-align:right;font-weight:400}td:first-child,th:first-child,\
@@ -55,6 +55,8 @@ td,th{padding:3px 0 3px 16px;text-align:right;font-weight:400}td:first-child,th:
 tbody tr{border-top:1px solid var(--line)}tbody th{font-weight:600}\
 tr.ratio{border-top:none;color:var(--quiet)}td.lost{color:var(--bad);font-weight:600}\
 dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;margin:8px 0}\
+@media (max-width:520px){body{padding:8px 14px 40px}h1{font-size:20px}table{font-size:12px}\
+td,th{padding-left:9px}tbody td:first-child{white-space:normal;overflow-wrap:anywhere;min-width:84px}}\
 dt{color:var(--quiet)}dd{margin:0;overflow-wrap:anywhere}summary{cursor:pointer}\
 @media print{body{max-width:none;padding:0;font-size:11pt}h2{break-after:avoid}\
 .card,.z0,.z1,.z2,.key{print-color-adjust:exact;-webkit-print-color-adjust:exact}\

@@ -2,29 +2,23 @@
 
 use std::fmt::Write;
 
-use super::text::{Escaped, count, percent, ratio, sound, time};
+use super::text::{Escaped, count, end_of, percent, ratio, sound, time};
 use super::verdict::loss_is_felt;
+use super::{direction_names, of_direction};
 use crate::report::model::{Delay, Report, SwitchReport, Tally};
 
 /// All directions and the whole, a line for each switch and one for their ratio.
 pub fn summary(report: &Report) -> String {
     let mut rows = String::new();
     for name in direction_names(report) {
-        let of = |switch: &'_ SwitchReport| -> Option<usize> {
-            switch.directions.iter().position(|direction| direction.tally.name == name)
-        };
-        let tallies = report.switches.iter().enumerate().filter_map(|(series, switch)| {
-            Some((series, switch, &switch.directions.get(of(switch)?)?.tally))
-        });
-        rows += &block(name, &tallies.collect::<Vec<_>>());
+        let found = of_direction(report, name);
+        let tallies: Vec<_> = found.map(|(n, switch, one)| (n, switch, &one.tally)).collect();
+        rows += &block(name, &tallies);
     }
     let all = report.switches.iter().enumerate().map(|(n, switch)| (n, switch, &switch.total));
     rows += &block("all frames", &all.collect::<Vec<_>>());
-    table(
-        "",
-        "<th>frames</th><th>due</th><th>lost</th><th>half</th><th>99 %</th><th>99.9 %</th><th>slowest</th>",
-        &rows,
-    )
+    let columns = ["", "due", "lost", "half within", "99 %", "99.9 %", "slowest"];
+    table("", &columns.map(|column| format!("<th>{column}</th>")).concat(), &rows)
 }
 
 /// Tallies by name, those of the switches side by side: flows, or sizes.
@@ -37,34 +31,17 @@ pub fn side_by_side(
     if first.is_empty() {
         return None;
     }
-    let several = report.switches.len() > 1;
-    let mut head = String::from("<th></th><th>due</th>");
-    for (what, columns) in [("lost", 0), ("99 %", 1), ("slowest", 2)] {
-        for series in 0..report.switches.len() {
-            let key = if several { key(series) } else { String::new() };
-            let _ = write!(head, "<th>{key}{what}</th>");
-        }
-        if several && columns > 0 {
-            head += "<th>ratio</th>";
-        }
-    }
     let mut rows = String::new();
     for tally in first {
         let same = |switch| of(switch).iter().find(|other| other.name == tally.name);
         let tallies: Vec<Option<&Tally>> = report.switches.iter().map(same).collect();
         let _ = write!(rows, "<tr><th>{}</th><td>{}</td>", Escaped(&tally.name), count(tally.due));
         rows.extend(tallies.iter().map(|tally| tally.map_or_else(missing, lost)));
-        for of in [|delay: &Delay| delay.p99_us, |delay: &Delay| delay.max_us] {
-            rows.extend(
-                tallies.iter().map(|tally| tally.map_or_else(missing, |t| cell(&t.delay, of))),
-            );
-            if let [Some(ours), Some(theirs)] = tallies[..] {
-                let _ = write!(rows, "<td>{}</td>", ratio_of(&ours.delay, &theirs.delay, of));
-            }
-        }
+        rows += &compared(&tallies, |delay| delay.p99_us);
+        rows += &compared(&tallies, |delay| delay.max_us);
         rows += "</tr>\n";
     }
-    Some(table(caption, &head, &rows))
+    Some(table(caption, &head_side_by_side(report), &rows))
 }
 
 /// Who sent and received.
@@ -85,30 +62,47 @@ pub fn stations(report: &Report) -> String {
     table("", head, &rows)
 }
 
-/// The directions' names, in order of appearance.
-pub fn direction_names(report: &Report) -> Vec<&str> {
-    let mut names: Vec<&str> = Vec::new();
-    for direction in report.switches.iter().flat_map(|switch| &switch.directions) {
-        if !names.contains(&direction.tally.name.as_str()) {
-            names.push(&direction.tally.name);
-        }
-    }
-    names
-}
-
-/// A square in the colour of the switch numbered `series`, for the page's text.
+/// A square or a disc in the colour of the switch numbered `series`, for the page's text.
 pub fn key(series: usize) -> String {
     format!("<span class='key {}'></span>", super::chart::class(series))
 }
 
+fn head_side_by_side(report: &Report) -> String {
+    let several = report.switches.len() > 1;
+    let mut head = String::from("<th></th><th>due</th>");
+    for (what, compared) in [("lost", false), ("99 %", true), ("slowest", true)] {
+        for (series, switch) in report.switches.iter().enumerate() {
+            let key = if several { key(series) } else { String::new() };
+            let _ = write!(head, "<th title='{}'>{key}{what}</th>", Escaped(&switch.name));
+        }
+        if several && compared {
+            head += "<th>ratio</th>";
+        }
+    }
+    head
+}
+
+/// The cells of one figure: that of each switch, and the ratio of two.
+fn compared(tallies: &[Option<&Tally>], of: fn(&Delay) -> f64) -> String {
+    let each = tallies.iter().map(|tally| tally.map_or_else(missing, |t| cell(&t.delay, of)));
+    let ratio = match tallies {
+        [Some(ours), Some(theirs)] => {
+            format!("<td>{}</td>", ratio_of(&ours.delay, &theirs.delay, of))
+        }
+        [_, _] => missing(),
+        _ => String::new(),
+    };
+    each.chain([ratio]).collect()
+}
+
 fn block(name: &str, tallies: &[(usize, &SwitchReport, &Tally)]) -> String {
-    let mut rows = format!("<tr><th colspan='8'>{}</th></tr>\n", Escaped(name));
+    let mut rows = format!("<tr><th colspan='7'>{}</th></tr>\n", Escaped(name));
     for (series, switch, tally) in tallies {
         let _ = write!(
             rows,
-            "<tr><td>{}{}</td><td></td><td>{}</td>{}",
+            "<tr><td>{}{}</td><td>{}</td>{}",
             key(*series),
-            Escaped(&super::text::end_of(&switch.name, 40)),
+            Escaped(&end_of(&switch.name, 40)),
             count(tally.due),
             lost(tally)
         );
@@ -116,7 +110,7 @@ fn block(name: &str, tallies: &[(usize, &SwitchReport, &Tally)]) -> String {
         rows += "</tr>\n";
     }
     if let [(_, _, ours), (_, _, theirs)] = tallies {
-        rows += "<tr class='ratio'><td>first to second</td><td></td><td></td><td></td>";
+        rows += "<tr class='ratio'><td>first / second</td><td></td><td></td>";
         for of in COLUMNS {
             let _ = write!(rows, "<td>{}</td>", ratio_of(&ours.delay, &theirs.delay, of));
         }

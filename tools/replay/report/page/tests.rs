@@ -110,6 +110,21 @@ fn flows_sizes_stations_notes_and_the_run_are_told() {
 }
 
 #[test]
+fn a_table_has_all_its_columns_where_a_switch_lacks_a_flow() {
+    let one = || vec![direction("to the server", 9, 0, &[5.0])];
+    let mut report = report(vec![switch("a", one()), switch("b", one())]);
+    report.switches[1].flows.clear();
+    let mut page = Vec::new();
+    write(&report, &mut page).expect("memory takes all");
+    let page = String::from_utf8(page).expect("the page is text");
+    let page = page.split_once("The busiest flows").expect("a table of flows").1;
+    let table = page.split_once("</table>").expect("an end of the table").0;
+    let cells = |row: &str| row.matches("</th>").count() + row.matches("</td>").count();
+    let rows: Vec<usize> = table.split("</tr>").map(cells).filter(|cells| *cells > 0).collect();
+    assert_eq!(rows, [10; 3]);
+}
+
+#[test]
 fn names_are_never_taken_for_markup() {
     let evil = "</title><script>alert('&amp;')</script>\u{1b}\u{0}\"";
     let mut report = report(vec![switch(evil, vec![direction(evil, 5, 1, &[5.0, 7.0])])]);

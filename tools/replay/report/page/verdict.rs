@@ -17,6 +17,8 @@
 //! than that comes after its successor was due. Where the parts come from: a client sends some 24
 //! and gets 20 packets a second, so that 0.1 % is one packet in 40 to 50 s, and 1 % one in 5.
 
+use std::cmp::Reverse;
+
 use super::text::{count, percent, sound, time};
 use crate::report::model::{DirectionReport, Report, SwitchReport, Tally};
 
@@ -91,8 +93,9 @@ pub struct Verdict {
 impl Verdict {
     /// Of `switch`.
     pub fn of(switch: &SwitchReport) -> Self {
-        let judged = judged(switch);
-        let grade = judged.iter().map(|tally| grade(tally)).max().unwrap_or(Grade::Unknown);
+        let mut judged = judged(switch);
+        judged.sort_by_key(|tally| Reverse(grade(tally)));
+        let grade = judged.first().map_or(Grade::Unknown, |worst| grade(worst));
         let why = match grade {
             Grade::Unknown => "no frames were due".to_owned(),
             Grade::Nothing => all_is_well(&judged),
@@ -105,6 +108,11 @@ impl Verdict {
 /// Whether a part `percent` of lost frames is one that players feel.
 pub fn loss_is_felt(percent: f64) -> bool {
     sound(percent) > FELT_LOSS
+}
+
+/// Whether the direction of this name is one between players and the server.
+pub fn is_with_server(direction: &str) -> bool {
+    direction.contains("server")
 }
 
 /// Whether the replay sent so late that its own lateness is a good part of what was measured: at
@@ -152,7 +160,7 @@ pub fn reservations(report: &Report) -> Vec<String> {
 /// The directions that players are part of; without those, all.
 fn judged(switch: &SwitchReport) -> Vec<&Tally> {
     let due = || switch.directions.iter().map(of_direction).filter(|tally| tally.due > 0);
-    let players: Vec<&Tally> = due().filter(|tally| is_with_server(tally)).collect();
+    let players: Vec<&Tally> = due().filter(|tally| is_with_server(&tally.name)).collect();
     match players.is_empty() {
         true if due().next().is_none() => {
             Some(&switch.total).filter(|tally| tally.due > 0).into_iter().collect()
@@ -164,10 +172,6 @@ fn judged(switch: &SwitchReport) -> Vec<&Tally> {
 
 fn of_direction(direction: &DirectionReport) -> &Tally {
     &direction.tally
-}
-
-fn is_with_server(tally: &Tally) -> bool {
-    tally.name.contains("server")
 }
 
 fn grade(tally: &Tally) -> Grade {
