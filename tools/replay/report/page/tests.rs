@@ -232,8 +232,8 @@ fn verdicts_say_what_was_measured() {
     let says = Verdict::of(&switch("a", vec![good])).sentence;
     assert_eq!(
         says,
-        "Players feel nothing: 99 % of all frames come within 0.21 ms, the slowest within 1.23 ms, \
-         none is lost."
+        "Players feel nothing: 99 % of the frames to and from the server come within 0.21 ms, the \
+         slowest within 1.23 ms, none is lost."
     );
     let mut bad = direction("from the server", 1000, 40, &spread(30.0, 1.5));
     bad.tally.delay.p99_us = 23_400.0;

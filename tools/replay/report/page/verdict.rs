@@ -147,8 +147,8 @@ pub fn reservations(report: &Report) -> Vec<String> {
     known.extend(late.map(|switch| {
         format!(
             "The replay itself was late: 1 in 100 frames to {} was tried more than {} after it was \
-             due, while 1 in 100 took more than {} in all. The switch is better than it looks here; \
-             use a quieter or faster machine.",
+             due, while 1 in 100 took more than {} in all. The switch may be better than it looks \
+             here: use a quieter or faster machine.",
             switch.name,
             time(switch.lateness.p99_us),
             time(switch.total.delay.p99_us)
@@ -196,8 +196,12 @@ fn all_is_well(judged: &[&Tally]) -> String {
         0 => "none is lost".to_owned(),
         _ => format!("{} of {} are lost", count(lost), count(due)),
     };
+    let which = match judged.iter().all(|tally| is_with_server(&tally.name)) {
+        true => "the frames to and from the server",
+        false => "all frames",
+    };
     format!(
-        "99 % of all frames come within {}, the slowest within {}, {loss}",
+        "99 % of {which} come within {}, the slowest within {}, {loss}",
         time(most(|tally| tally.delay.p99_us)),
         time(most(|tally| tally.delay.max_us)),
     )
