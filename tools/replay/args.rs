@@ -86,6 +86,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 
+    /// Write the distribution of delays to FILE as a picture
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+
     /// The bar for players: 99 in 100 frames of each direction must come within USECS, or exit with 3
     #[arg(long, value_name = "USECS")]
     pub max_p99: Option<u64>,

@@ -158,7 +158,10 @@ fn show(args: &Args, report: &Report) -> Result<()> {
         }
     }
     if let Some(file) = &args.html {
-        report::write_html(report, file)?;
+        report::write_file(file, |mut to| Ok(report::page::write(report, &mut to)?))?;
+    }
+    if let Some(file) = &args.svg {
+        report::write_file(file, |mut to| Ok(report::page::picture(report, &mut to)?))?;
     }
     Ok(())
 }

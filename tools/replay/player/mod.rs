@@ -42,7 +42,6 @@ use anyhow::Result;
 use progress::Progress;
 
 pub use count::Count;
-pub use sender::PATIENCE;
 pub use side::{Reach, Side, Switch};
 pub use signals::{Interrupted, Signals};
 

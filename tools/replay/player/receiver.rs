@@ -85,7 +85,8 @@ impl Receiver<'_> {
             sending: true,
             buffer: vec![0; LONGEST],
         };
-        while !self.is_over(&state) {
+        // Whoever was not run for a while has to look once more before something is lost.
+        while !self.is_over(&state) || self.takes_more(&mut state)? {
             let patience = if state.sending { WHILE_SENDING } else { AFTER_SENDING };
             if state.ready.is_empty() {
                 self.wait(&mut state, patience)?;
@@ -113,6 +114,14 @@ impl Receiver<'_> {
     fn is_over(&self, state: &State) -> bool {
         let quiet = if state.in_flight.open() == 0 { FOR_DUPLICATES } else { SILENCE };
         !state.sending && now().saturating_sub(state.last) > quiet
+    }
+
+    /// Whether something came at any port.
+    fn takes_more(&mut self, state: &mut State) -> Result<bool> {
+        let before = state.last;
+        state.ready = (0..self.ports.len()).collect();
+        self.take_frames(state)?;
+        Ok(state.last != before)
     }
 
     fn wait(&mut self, state: &mut State, patience: Duration) -> Result<()> {
@@ -226,7 +235,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// When all has come: how long a second arrival of something may take.
 const FOR_DUPLICATES: Duration = Duration::from_millis(20);
 
-/// A frame that has not come after so long is lost: it waited for [`super::PATIENCE`] at most, and this
+/// A frame that has not come after so long is lost: it waited for [`super::sender::PATIENCE`] at most, and this
 /// project's switch, which keeps frames for longest, does so for ten seconds.
 const GIVEN_UP: Duration = Duration::from_secs(12);
 

@@ -65,8 +65,18 @@ struct Waiting {
     bytes: Vec<u8>,
 }
 
-/// The turn is over for a reason that others know of.
-struct Stopped;
+/// Why no more frames are sent.
+enum Halt {
+    /// The turn is over for a reason that others know of.
+    Stopped,
+    Failed(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Halt {
+    fn from(error: anyhow::Error) -> Self {
+        Halt::Failed(error)
+    }
+}
 
 impl<'a> Sender<'a> {
     /// `ports` by station.
@@ -88,30 +98,38 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Plays `tape` until the turn is over and nothing waits any longer, or until it is told to stop.
+    /// Plays `tape` until the turn is over and nothing waits any longer. `None` if it was told to stop.
     ///
     /// # Errors
     /// When the capture cannot be read or a port cannot be sent to.
-    pub fn play(mut self, tape: &mut Tape<'_>) -> Result<Ended> {
+    pub fn play(mut self, tape: &mut Tape<'_>) -> Result<Option<Ended>> {
         // Without it frames are a little later, which the report shows.
         let _ = clock::be_punctual();
+        match self.send_all(tape) {
+            Ok(ended) => Ok(Some(ended)),
+            Err(Halt::Stopped) => Ok(None),
+            Err(Halt::Failed(error)) => Err(error),
+        }
+    }
+
+    fn send_all(&mut self, tape: &mut Tape<'_>) -> Result<Ended, Halt> {
         let mut first: Option<Position> = None;
         let mut begun = 0;
         let pass = loop {
-            let next = tape.next()?.context("there is no frame to send")?;
+            let next = tape.next().map_err(anyhow::Error::from)?;
+            let next = next.context("there is no frame to send")?;
             let begin = *first.get_or_insert(next.at);
             let after = self.due_after(next.at.saturating_sub(begin));
             if next.pass >= self.turn.until_pass || after >= self.turn.most {
                 break next.pass;
             }
-            let next_pass = next.pass;
-            if self.one(next, after)?.is_err() {
-                break next_pass;
-            }
-            begun = next_pass + 1;
+            self.send_next(next, after)?;
+            begun = next.pass + 1;
             tape.taken();
         };
-        while !self.waiting.is_empty() && self.wait(None)?.is_ok() {}
+        while !self.waiting.is_empty() {
+            self.wait(None)?;
+        }
         Ok(Ended { played: self.played, pass, begun })
     }
 
@@ -123,17 +141,15 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn one(&mut self, next: &mut Next, after: Duration) -> Result<Result<(), Stopped>> {
+    fn send_next(&mut self, next: &Next, after: Duration) -> Result<(), Halt> {
         let due = self.turn.start + after;
         let full_at_most = if self.turn.speed.is_some() { usize::MAX } else { MOST_AHEAD };
         while now() < due || self.backlogs[next.from as usize].len() >= full_at_most {
             let until = (now() < due).then_some(due);
-            if let Err(stopped) = self.wait(until)? {
-                return Ok(Err(stopped));
-            }
+            self.wait(until)?;
         }
         if self.stop.load(Ordering::Relaxed) {
-            return Ok(Err(Stopped));
+            return Err(Halt::Stopped);
         }
         self.played = self.played.max(after);
         let now = now();
@@ -149,24 +165,24 @@ impl<'a> Sender<'a> {
             due,
             lateness: now.saturating_sub(due),
         };
-        self.offer(due, &mut next.bytes)
+        self.offer(due, &next.bytes)
     }
 
     /// Sends a frame, or puts it behind those of its station that wait.
-    fn offer(&mut self, due: Due, bytes: &mut Vec<u8>) -> Result<Result<(), Stopped>> {
+    fn offer(&mut self, due: Due, bytes: &[u8]) -> Result<(), Halt> {
         let queued = !self.backlogs[due.from as usize].is_empty();
         let announced = !queued || self.turn.speed.is_some();
-        if announced && self.events.send(Event::Due(due)).is_err() {
-            return Ok(Err(Stopped));
+        if announced {
+            self.tell(Event::Due(due))?;
         }
         let sent = if queued { Sent::Full } else { self.send(due.from, bytes)? };
         let room = self.held + bytes.len() <= MOST_HELD;
         match sent {
             Sent::Taken => {}
-            Sent::Full if room => self.hold(due, announced, bytes.clone()),
-            Sent::Full | Sent::Refused => return Ok(self.tell(Event::Refused(due))),
+            Sent::Full if room => self.hold(due, announced, bytes.to_vec()),
+            Sent::Full | Sent::Refused => return self.tell(Event::Refused(due)),
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     fn hold(&mut self, due: Due, announced: bool, bytes: Vec<u8>) {
@@ -180,15 +196,15 @@ impl<'a> Sender<'a> {
 
     /// Waits until a moment, sending meanwhile what there is room for; for a while if there is no
     /// such moment.
-    fn wait(&mut self, until: Option<Moment>) -> Result<Result<(), Stopped>> {
+    fn wait(&mut self, until: Option<Moment>) -> Result<(), Halt> {
         if self.stop.load(Ordering::Relaxed) {
-            return Ok(Err(Stopped));
+            return Err(Halt::Stopped);
         }
         let longest = if self.waiting.is_empty() { LOOK_UP } else { RETRY };
         let end = until.map_or(now() + longest, |until| until.min(now() + longest));
         if self.waiting.is_empty() {
             clock::sleep_until(end);
-            return Ok(Ok(()));
+            return Ok(());
         }
         self.wait_for_room(end.saturating_sub(now()))?;
         self.send_waiting()
@@ -205,29 +221,25 @@ impl<'a> Sender<'a> {
     }
 
     /// Tries every station that waits: the kernel tells of room only when there is plenty.
-    fn send_waiting(&mut self) -> Result<Result<(), Stopped>> {
+    fn send_waiting(&mut self) -> Result<(), Halt> {
         let mut place = 0;
         while let Some(&station) = self.waiting.get(place) {
-            if let Err(stopped) = self.send_backlog(station)? {
-                return Ok(Err(stopped));
-            }
+            self.send_backlog(station)?;
             if self.backlogs[station as usize].is_empty() {
                 self.waiting.swap_remove(place);
             } else {
                 place += 1;
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
-    fn send_backlog(&mut self, station: u32) -> Result<Result<(), Stopped>> {
+    fn send_backlog(&mut self, station: u32) -> Result<(), Halt> {
         while let Some(mut first) = self.backlogs[station as usize].pop_front() {
             if !first.announced {
                 first.due.due = now();
                 first.announced = true;
-                if let Err(stopped) = self.tell(Event::Due(first.due)) {
-                    return Ok(Err(stopped));
-                }
+                self.tell(Event::Due(first.due))?;
             }
             let sent = self.send(station, &first.bytes)?;
             let waited = now().saturating_sub(first.due.due);
@@ -236,18 +248,16 @@ impl<'a> Sender<'a> {
                 break;
             }
             self.held -= first.bytes.len();
-            if sent != Sent::Taken
-                && let Err(stopped) = self.tell(Event::Refused(first.due))
-            {
-                return Ok(Err(stopped));
+            if sent != Sent::Taken {
+                self.tell(Event::Refused(first.due))?;
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// The receiver may have gone, and knows why.
-    fn tell(&self, event: Event) -> Result<(), Stopped> {
-        self.events.send(event).map_err(|_| Stopped)
+    fn tell(&self, event: Event) -> Result<(), Halt> {
+        self.events.send(event).map_err(|_| Halt::Stopped)
     }
 
     fn send(&self, station: u32, bytes: &[u8]) -> Result<Sent> {

@@ -159,7 +159,7 @@ impl<'c> Side<'c> {
         // What ends the receiver early ends the sender too; the other way round it just ends.
         received.with_context(|| self.name.clone())?;
         let sent = sent.map_err(|_| anyhow!("the sender has failed"))?;
-        let ended = sent.with_context(|| self.name.clone())?;
+        let ended = sent.with_context(|| self.name.clone())?.context("the sender has stopped")?;
         self.played += ended.played;
         self.turns += 1;
         self.pass = ended.pass;

@@ -30,6 +30,9 @@ pub fn write_json(report: &Report, file: &Path) -> Result<()> {
 }
 
 /// Makes `file`, and lets `write` fill it.
+///
+/// # Errors
+/// Those of the file.
 pub fn write_file(file: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let make = || -> Result<()> {
         let mut to = BufWriter::new(File::create(file)?);
@@ -37,12 +40,4 @@ pub fn write_file(file: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>)
         Ok(to.flush()?)
     };
     make().with_context(|| format!("cannot write {}", file.display()))
-}
-
-/// Writes the report as a page to `file`.
-///
-/// # Errors
-/// Those of the file.
-pub fn write_html(report: &Report, file: &Path) -> Result<()> {
-    write_file(file, |mut to| Ok(page::write(report, &mut to)?))
 }
