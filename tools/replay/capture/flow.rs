@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use super::packet::{ARP, IPV4, IPV6, Layout, Mac, TCP, UDP, destination, source};
+use super::packet::{ARP, ICMPV6, IPV4, IPV6, Layout, Mac, TCP, UDP, destination, source};
 
 /// One direction of a conversation. Its name is what it prints:
 /// `198.51.100.7:27005 > 192.0.2.2:27015 udp`.
@@ -79,7 +79,7 @@ impl fmt::Display for Protocol {
             2 => write!(out, "igmp"),
             TCP => write!(out, "tcp"),
             UDP => write!(out, "udp"),
-            58 => write!(out, "icmp6"),
+            ICMPV6 => write!(out, "icmp6"),
             number => write!(out, "protocol {number}"),
         }
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::checksum;
 use super::error::Problem;
 use super::packet::{
-    ARP, ICMPV6, IPV4, Ip, Layout, Mac, TCP, UDP, destination, is_group, source, u16_at,
+    ARP, ICMPV6, IPV4, Ip, Layout, Mac, TCP, UDP, destination, is_group, is_host, u16_at,
 };
 use super::stations::{Addresses, Station, StationId, Stations};
 
@@ -254,19 +254,6 @@ fn stepping_byte(ip: IpAddr) -> u8 {
         IpAddr::V4(ip) => ip.octets()[1],
         IpAddr::V6(ip) => ip.octets()[7],
     }
-}
-
-/// Not a group's, not everybody's, not nobody's.
-fn is_host(ip: IpAddr) -> bool {
-    !ip.is_multicast() && !ip.is_unspecified() && ip != IpAddr::from([255; 4])
-}
-
-/// Whether a packet is from one host to another.
-pub(super) fn is_between_hosts(frame: &[u8], ip: &Ip) -> bool {
-    !is_group(destination(frame))
-        && !is_group(source(frame))
-        && is_host(ip.source)
-        && is_host(ip.destination)
 }
 
 const WHY: &str = ", each multiplied";

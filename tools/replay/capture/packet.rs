@@ -20,6 +20,19 @@ pub(super) fn is_group(mac: Mac) -> bool {
     mac[0] & 1 != 0
 }
 
+/// Not a group's, not everybody's, not nobody's.
+pub(super) fn is_host(ip: IpAddr) -> bool {
+    !ip.is_multicast() && !ip.is_unspecified() && ip != IpAddr::from([255; 4])
+}
+
+/// Whether a packet is from one host to another.
+pub(super) fn is_between_hosts(frame: &[u8], ip: &Ip) -> bool {
+    !is_group(destination(frame))
+        && !is_group(source(frame))
+        && is_host(ip.source)
+        && is_host(ip.destination)
+}
+
 /// What a frame carries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
