@@ -26,7 +26,7 @@ use clap::Parser;
 
 use args::{Args, TapArg};
 use bar::Bar;
-use capture::{Addresses, Capture, CaptureError, Options, ShownMac, Station};
+use capture::{Addresses, Capture, CaptureError, Options, ShownMac, Station, StationId};
 use player::{Interrupted, Plan, Reach, Side, Signals};
 use report::model::{CaptureSummary, Report, RunSummary, SCHEMA, StationSummary};
 
@@ -79,7 +79,7 @@ fn run(args: &Args) -> Result<bool> {
 }
 
 /// The station that `--tap` means.
-fn tap_station(tap: &TapArg, stations: &[Station]) -> Result<u32> {
+fn tap_station(tap: &TapArg, stations: &[Station]) -> Result<StationId> {
     let found = match tap.mac {
         Some(mac) => stations.iter().position(|station| station.mac == mac),
         None => stations.iter().position(|station| station.is_uplink),
@@ -88,16 +88,16 @@ fn tap_station(tap: &TapArg, stations: &[Station]) -> Result<u32> {
         Some(mac) => format!("no station of the capture has the address {}", ShownMac(mac)),
         None => "no station of the capture looks like an uplink: name one, --tap DEV=MAC".into(),
     })?;
-    Ok(found as u32)
+    Ok(StationId(found as u32))
 }
 
 /// The uplinks of both switches.
-fn taps(args: &Args, station: Option<u32>) -> [Option<(String, u32)>; 2] {
+fn taps(args: &Args, station: Option<StationId>) -> [Option<(String, StationId)>; 2] {
     let first = args.tap.as_ref().map(|tap| tap.device.clone());
     [first, args.compare_tap.clone()].map(|device| Some((device?, station?)))
 }
 
-fn report(args: &Args, capture: &Capture, tap: Option<u32>, sides: &[Side<'_>]) -> Report {
+fn report(args: &Args, capture: &Capture, tap: Option<StationId>, sides: &[Side<'_>]) -> Report {
     let (passes, turns) = sides[0].passes_and_turns();
     let bar = Bar { max_p99: args.max_p99, max_loss: args.max_loss };
     let stations = capture.stations().iter().zip(0..);
@@ -124,7 +124,7 @@ fn report(args: &Args, capture: &Capture, tap: Option<u32>, sides: &[Side<'_>]) 
             .map(|(station, number)| StationSummary {
                 mac: ShownMac(station.mac).to_string(),
                 address: address(station.addresses),
-                attached: if tap == Some(number) { "tap" } else { "port" },
+                attached: if tap == Some(StationId(number)) { "tap" } else { "port" },
                 frames: station.frames,
             })
             .collect(),

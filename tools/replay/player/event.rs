@@ -22,6 +22,8 @@ pub struct Due {
     pub number: u64,
     /// [`content`] of all its bytes.
     pub content: u64,
+    /// Its packet in the file.
+    pub record: u64,
     pub from: u32,
     pub to: Destination,
     pub direction: Direction,

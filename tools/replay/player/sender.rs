@@ -156,6 +156,7 @@ impl<'a> Sender<'a> {
         let due = if self.turn.speed.is_some() { due } else { now };
         let due = Due {
             number: next.number,
+            record: next.record,
             content: next.content,
             from: next.from,
             to: next.to,
@@ -175,7 +176,7 @@ impl<'a> Sender<'a> {
         if announced {
             self.tell(Event::Due(due))?;
         }
-        let sent = if queued { Sent::Full } else { self.send(due.from, bytes)? };
+        let sent = if queued { Sent::Full } else { self.send(&due, bytes)? };
         let room = self.held + bytes.len() <= MOST_HELD;
         match sent {
             Sent::Taken => {}
@@ -241,7 +242,7 @@ impl<'a> Sender<'a> {
                 first.announced = true;
                 self.tell(Event::Due(first.due))?;
             }
-            let sent = self.send(station, &first.bytes)?;
+            let sent = self.send(&first.due, &first.bytes)?;
             let waited = now().saturating_sub(first.due.due);
             if sent == Sent::Full && waited < PATIENCE {
                 self.backlogs[station as usize].push_front(first);
@@ -260,10 +261,11 @@ impl<'a> Sender<'a> {
         self.events.send(event).map_err(|_| Halt::Stopped)
     }
 
-    fn send(&self, station: u32, bytes: &[u8]) -> Result<Sent> {
+    fn send(&self, due: &Due, bytes: &[u8]) -> Result<Sent> {
         // A station without a port sends nothing: the tape leaves its frames out.
-        let Some(port) = &self.ports[station as usize] else { return Ok(Sent::Refused) };
-        port.send(bytes).context("the switch takes no more frames")
+        let Some(port) = &self.ports[due.from as usize] else { return Ok(Sent::Refused) };
+        port.send(bytes)
+            .with_context(|| format!("the switch does not take the frame of record {}", due.record))
     }
 
     fn descriptor(&self, station: u32) -> Option<BorrowedFd<'_>> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use uml_switch::client::{Client, ClientError, Mac};
 
-use crate::capture::Capture;
+use crate::capture::{Capture, StationId};
 use crate::report::model::SwitchReport;
 
 use super::clock::now;
@@ -29,7 +29,7 @@ use super::tape::Tape;
 pub struct Reach {
     pub switch: Switch,
     /// The interface, and the station, that are its uplink.
-    pub tap: Option<(String, u32)>,
+    pub tap: Option<(String, StationId)>,
 }
 
 /// Which switch.
@@ -78,7 +78,7 @@ impl<'c> Side<'c> {
         for (station, &mac) in macs.iter().enumerate() {
             signals.check()?;
             let port = match &reach.tap {
-                Some((device, tap)) if *tap as usize == station => Port::Tap(Tap::open(device)?),
+                Some((device, tap)) if tap.0 as usize == station => Port::Tap(Tap::open(device)?),
                 _ => Port::Daemon(connect(&control, mac, started.is_some())?),
             };
             ports.push(Some(port));

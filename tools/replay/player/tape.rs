@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::capture::{Capture, CaptureError, Destination, Direction, FlowKey, Frames, tag};
+use crate::capture::{Capture, CaptureError, Destination, Direction, FlowKey, Frame, Frames, tag};
 
 use super::event;
 
@@ -34,6 +34,8 @@ pub struct Next {
     pub pass: u64,
     /// Counts all frames of the tape, from 0.
     pub number: u64,
+    /// Its packet in the file, from 1.
+    pub record: u64,
     pub from: u32,
     pub to: Destination,
     pub direction: Direction,
@@ -54,6 +56,7 @@ impl<'c> Tape<'c> {
             at: Position::ZERO,
             pass: 0,
             number: 0,
+            record: 0,
             from: 0,
             to: Destination::Unknown,
             direction: Direction::Other,
@@ -104,14 +107,8 @@ impl<'c> Tape<'c> {
         if self.silent == Some(frame.from.0) {
             return Ok(true);
         }
-        let next = &mut self.next;
-        next.bytes.clear();
-        next.bytes.extend_from_slice(frame.bytes);
-        tag(&mut next.bytes, self.number);
-        next.content = event::content(&next.bytes);
-        (next.at, next.pass, next.number) = (self.base + frame.at, self.passes, self.number);
-        (next.from, next.to) = (frame.from.0, frame.to);
-        (next.direction, next.flow) = (frame.direction, frame.flow);
+        (self.next.pass, self.next.number) = (self.passes, self.number);
+        self.next.fill(self.base, frame);
         self.loaded = true;
         Ok(true)
     }
@@ -124,6 +121,20 @@ impl<'c> Tape<'c> {
         self.passes += 1;
         self.frames = self.capture.play()?;
         Ok(())
+    }
+}
+
+impl Next {
+    fn fill(&mut self, base: Position, frame: Frame<'_>) {
+        let Frame { at, from, to, direction, flow, bytes, record } = frame;
+        self.at = base.saturating_add(at);
+        (self.record, self.from, self.to) = (record, from.0, to);
+        (self.direction, self.flow) = (direction, flow);
+        self.bytes.clear();
+        self.bytes.extend_from_slice(bytes);
+        // What has no room for the number is known by its content alone, the oldest first.
+        tag(&mut self.bytes, self.number);
+        self.content = event::content(&self.bytes);
     }
 }
 
