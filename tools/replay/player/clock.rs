@@ -13,10 +13,15 @@ pub fn now() -> Moment {
     START.elapsed()
 }
 
-/// Sleeps until `due`, if that is yet to come.
+/// Waits until `due`, if that is yet to come: sleeps, and looks at the clock for the last part, because
+/// waking up takes longer than what is to be measured.
 pub fn sleep_until(due: Moment) {
-    if let Some(left) = due.checked_sub(now()).filter(|left| !left.is_zero()) {
-        thread::sleep(left);
+    let left = due.saturating_sub(now());
+    if left > WAKING_UP {
+        thread::sleep(left - WAKING_UP);
+    }
+    while now() < due {
+        std::hint::spin_loop();
     }
 }
 
@@ -33,3 +38,7 @@ pub fn be_punctual() -> std::io::Result<()> {
 pub fn nanoseconds(moment: Moment) -> u64 {
     u64::try_from(moment.as_nanos()).unwrap_or(u64::MAX)
 }
+
+/// How long it may take until a thread that wants to run does, where the machine has nothing else to
+/// do: 99 in 100 times in a virtual machine with two processors, 40 us half of the times.
+const WAKING_UP: Duration = Duration::from_micros(100);
