@@ -7,7 +7,6 @@
 // The modules of a program are reached by nobody else.
 #![allow(unreachable_pub)]
 
-mod client;
 mod competitor;
 mod exchange;
 mod guests;

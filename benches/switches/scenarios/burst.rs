@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::overload::{self, Arrivals, NOTHING, QUIET};
-use crate::client::{Client, frame};
+use uml_switch::client::{Client, frame};
+
 use crate::measure::{Better, Unit};
 use crate::place::Placement;
 use crate::scenario::{BOTH, Bed, Options, Run, Samples, Scenario};

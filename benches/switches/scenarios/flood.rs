@@ -10,7 +10,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::overload::{self, Arrivals, NOTHING, QUIET};
-use crate::client::{BROADCAST, Client, frame};
+use uml_switch::client::{BROADCAST, Client, frame};
+
 use crate::measure::{Better, Goal, Unit};
 use crate::place::Placement;
 use crate::scenario::{BOTH, Bed, Options, Run, Samples, Scenario};

@@ -15,7 +15,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
-use crate::client::Client;
+use uml_switch::client::Client;
+
 use crate::exchange::{SILENCE, join};
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::place::Placement;

@@ -15,7 +15,8 @@ use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
 use nix::unistd::gettid;
 
-use crate::client::{Client, frame};
+use uml_switch::client::{Client, frame};
+
 use crate::exchange::join;
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::place::{self, Cpus, Placement};

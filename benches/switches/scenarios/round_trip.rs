@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 
-use crate::client::{Client, frame};
+use uml_switch::client::{Client, frame};
+
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::place::Placement;
 use crate::scenario::{BOTH, Bed, Options, Samples, Scenario};

@@ -14,7 +14,8 @@ use hdrhistogram::Histogram;
 use nix::sys::prctl::set_timerslack;
 
 use super::overload::{self, Arrivals, NOTHING, QUIET};
-use crate::client::{Client, frame};
+use uml_switch::client::{Client, frame};
+
 use crate::measure::{Better, Unit};
 use crate::place::Placement;
 use crate::scenario::{BOTH, Bed, Options, Run, Samples, Scenario};

@@ -11,7 +11,8 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::overload::{self, Flow, Limit};
-use crate::client::{Client, mac};
+use uml_switch::client::{Client, mac};
+
 use crate::measure::{Better, Goal, Unit};
 use crate::place::Placement;
 use crate::scenario::{Bed, Options, Run, Samples, Scenario};
