@@ -6,13 +6,14 @@ use std::io::{BufRead, BufReader, pipe};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::{
-    BROADCAST, Capture, Captured, Client, GoodPair, Noise, Switch, Terminal, binary, ctl, frame,
-    frames_of, mac, ports, run, udp_frame, wait_for,
+    BROADCAST, Capture, Captured, Client, DEADLINE, GoodPair, Noise, Switch, Terminal, binary, ctl,
+    frame, frames_of, mac, ports, run, udp_frame, wait_for,
 };
 
 /// A switch with so many guests that it knows.
@@ -316,6 +317,27 @@ fn a_switch_that_ends_gives_all_it_had() {
     assert!(errors.contains("50 packets captured, 0 filtered out, 0 dropped"), "{errors}");
     assert!(errors.lines().last().unwrap().contains("has ended; all it sent is kept"), "{errors}");
     assert_eq!(frames_of(&capture.file("kept.pcapng")).len(), 50);
+}
+
+#[test]
+fn a_switch_that_ends_waits_two_seconds_for_who_does_not_read() {
+    let (mut switch, guests) = introduced(2);
+    let mut capture = Capture::start(&switch, "-w -");
+    capture.signal(Signal::SIGSTOP);
+    let sent = frame(guests[1].mac, guests[0].mac, 1514);
+    for _ in 0..1000 {
+        guests[0].send(&sent);
+        assert_eq!(guests[1].receive(), sent);
+    }
+    let started = Instant::now();
+    switch.signal(Signal::SIGTERM);
+    assert_eq!(switch.wait().signal(), Some(Signal::SIGTERM as i32));
+    assert!(started.elapsed() < DEADLINE / 2, "{:?}", started.elapsed());
+    assert!(!switch.control.exists());
+    switch.wait_for_log("administrators cut off");
+    capture.signal(Signal::SIGCONT);
+    assert_eq!(capture.wait().code(), Some(1));
+    assert!(capture.errors().contains("has gone; what came until then is kept"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::{
     BROADCAST, Client, GoodPair, Noise, Request, Switch, as_user, expect_no_port, frame,
-    let_all_users_in, mac, ports, wait_for,
+    let_all_users_in, mac, ports, wait_for, with_shared_data_socket,
 };
 
 /// What `uml_dump` asks for: 124 bytes, type 1.
@@ -48,6 +48,19 @@ fn every_frame_comes_once_and_in_order() {
     assert_eq!(dump.control.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
     guests[0].reach(&guests[1]);
     assert_eq!(dump.receive().len(), 100);
+}
+
+#[test]
+fn where_all_share_a_data_socket_copies_come_by_their_own() {
+    let switch = with_shared_data_socket();
+    let guests = Client::several(&switch, 2);
+    let dump = dump(&switch);
+    assert_ne!(dump.switch.as_pathname(), guests[0].switch.as_pathname());
+    for guest in &guests {
+        let sent = frame(BROADCAST, guest.mac, 60);
+        guest.send(&sent);
+        assert_eq!(dump.receive(), sent);
+    }
 }
 
 #[test]
