@@ -237,5 +237,6 @@ const LOOP_ANSWERS: Duration = Duration::from_secs(1);
 /// How late a thread that waits for a request sees that the switch is ending.
 const LOOK_AT_END: Duration = Duration::from_millis(100);
 
-/// How late a capture without frames sees that its client wants no more.
-const LOOK_AT_CLIENT: Duration = Duration::from_millis(50);
+/// How late a capture without frames sees that its client wants no more: as late as it may see a frame
+/// then, so that it does not wake up for the one and for the other.
+const LOOK_AT_CLIENT: Duration = Duration::from_millis(80);

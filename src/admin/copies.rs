@@ -101,6 +101,6 @@ fn forget_what_came(data: &UnixDatagram) {
 }
 
 /// How late it is seen that the client has gone.
-const LOOK_AT_CLIENT: Duration = Duration::from_millis(50);
+const LOOK_AT_CLIENT: Duration = Duration::from_millis(80);
 
 const FORGOTTEN_AT_A_TIME: usize = 512;
