@@ -16,7 +16,7 @@ use super::crew::{Crew, MAX_BUFFERS, Shift};
 use super::protocol::{Begun, MAX_REQUEST, Port, Ports, Reply, Request};
 use crate::event_loop::{Handle, PortInfo, RequestError};
 use crate::mirror::sink::{BUFFER, PcapNg, Sink};
-use crate::mirror::{BUFFERS, CaptureSpec, PortTotals, State, Tail};
+use crate::mirror::{BUFFERS, CaptureSpec, LOOK_SELDOM, PortTotals, State, Tail};
 use crate::sys::Peer;
 
 /// Serves the client of `stream` until it has what it asked for.
@@ -237,5 +237,6 @@ const LOOP_ANSWERS: Duration = Duration::from_secs(1);
 /// How late a thread that waits for a request sees that the switch is ending.
 const LOOK_AT_END: Duration = Duration::from_millis(100);
 
-/// How late a capture without frames sees that its client wants no more.
-const LOOK_AT_CLIENT: Duration = Duration::from_millis(50);
+/// How late a capture without frames sees that its client wants no more: as late as it may see a frame
+/// then, so that it does not wake up for the one and for the other.
+pub(super) const LOOK_AT_CLIENT: Duration = LOOK_SELDOM;

@@ -8,12 +8,11 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, recv};
 use tracing::{debug, info, warn};
 
-use super::connection::{has_hung_up, log_end};
+use super::connection::{LOOK_AT_CLIENT, has_hung_up, log_end};
 use super::crew::Shift;
 use crate::control::{Connection, CopyRequest};
 use crate::event_loop::Handle;
@@ -99,8 +98,5 @@ fn forget_what_came(data: &UnixDatagram) {
         }
     }
 }
-
-/// How late it is seen that the client has gone.
-const LOOK_AT_CLIENT: Duration = Duration::from_millis(50);
 
 const FORGOTTEN_AT_A_TIME: usize = 512;

@@ -3,7 +3,6 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixDatagram;
-use std::thread;
 
 use nix::sys::signal::Signal;
 
@@ -100,15 +99,12 @@ fn one_that_does_not_read_loses_its_own_copies_only() {
     let guests = Client::several(&switch, 2);
     Client::introduce(&guests);
     let dump = dump(&switch);
-    let [sender, receiver] = <[Client; 2]>::try_from(guests).unwrap();
-    let sent = frame(receiver.mac, sender.mac, 100);
-    let expected = sent.clone();
-    let receiving = thread::spawn(move || {
-        (0..FRAMES).for_each(|_| assert_eq!(receiver.receive(), expected));
-        receiver
-    });
-    (0..FRAMES).for_each(|_| sender.send(&sent));
-    let _receiver = receiving.join().expect("all frames come");
+    let sent = frame(guests[1].mac, guests[0].mac, 100);
+    // So few at a time that a receiver which the machine does not run loses nothing.
+    for _ in 0..FRAMES / 100 {
+        (0..100).for_each(|_| guests[0].send(&sent));
+        (0..100).for_each(|_| assert_eq!(guests[1].receive(), sent));
+    }
     // What the buffer of 4 MiB holds is still there, and what came later is counted as dropped.
     for _ in 0..20_000 {
         assert_eq!(dump.receive(), sent);
