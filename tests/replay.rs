@@ -1,19 +1,22 @@
 //! `uml_replay`, with the captures in `captures/` and the real switch.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use uml_switch::client::{Client, mac};
+use uml_switch::client::{BROADCAST, Client, frame, mac};
 
 /// How long anything may take that is expected to happen.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -374,6 +377,117 @@ fn a_switch_that_stops_forwarding_is_measured_not_waited_for() {
     assert_eq!(report["bar"]["met"], false);
 }
 
+/// `uml_replay --answer` on a free port. Killed when dropped.
+struct Answerer {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Answerer {
+    fn start(args: &[&str]) -> Answerer {
+        let mut command = replay(&[&["--answer", "127.0.0.1:0"], args].concat());
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("answering at ").expect("an address");
+        Answerer { child, address: address.parse().unwrap() }
+    }
+
+    /// A socket that sends to it.
+    fn socket(&self) -> UdpSocket {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(self.address).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket
+    }
+}
+
+impl Drop for Answerer {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn packets_are_sent_back_with_the_time_that_they_were_held() {
+    let answerer = Answerer::start(&["--tick", "20"]);
+    let socket = answerer.socket();
+    for payload in [&[1; 40][..], &[2; 3]] {
+        socket.send(payload).unwrap();
+    }
+    let mut answers = [[0; 64]; 2];
+    let lens = answers.each_mut().map(|answer| socket.recv(answer).unwrap());
+    assert_eq!(lens, [40, 16], "what is too short for the time grows");
+    assert_eq!((&answers[0][..8], &answers[0][16..40]), (&[1; 8][..], &[1; 24][..]));
+    assert_eq!(answers[1][..8], [2, 2, 2, 0, 0, 0, 0, 0]);
+    for answer in answers {
+        assert!(u64::from_be_bytes(answer[8..16].try_into().unwrap()) > 0);
+    }
+}
+
+/// The server of the captures, on the switch at `control`: a guest's kernel, as far as it matters here,
+/// in front of an answerer.
+fn play_server(control: &Path, answerer: &Answerer, stop: &AtomicBool) {
+    let server = [0xfe, 0xfd, 0xc0, 0, 2, 2];
+    let guest = Client::connect(control, server).unwrap();
+    guest.send(&frame(BROADCAST, server, 60)).unwrap();
+    let socket = answerer.socket();
+    let mut buffer = [0; 2048];
+    while !stop.load(Ordering::Relaxed) {
+        let Some(len) = guest.receive(&mut buffer).unwrap() else { continue };
+        let packet = SlicedPacket::from_ethernet(&buffer[..len]).unwrap();
+        let (Some(NetSlice::Ipv4(ip)), Some(TransportSlice::Udp(udp))) =
+            (packet.net, packet.transport)
+        else {
+            continue;
+        };
+        socket.send(udp.payload()).unwrap();
+        let mut answer = [0; 2048];
+        let len = socket.recv(&mut answer).unwrap();
+        let mut back = Vec::new();
+        PacketBuilder::ethernet2(server, buffer[6..12].try_into().unwrap())
+            .ipv4(ip.header().destination(), ip.header().source(), 64)
+            .udp(udp.destination_port(), udp.source_port())
+            .write(&mut back, &answer[..len])
+            .unwrap();
+        guest.send(&back).unwrap();
+    }
+}
+
+#[test]
+fn a_real_server_is_measured_there_and_back() {
+    let directory = TempDir::new().unwrap();
+    let control = directory.path().join("ctl");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_uml_switch"));
+    command.arg("-unix").arg(&control).stdin(Stdio::null()).stderr(Stdio::null());
+    let mut switch = command.spawn().unwrap();
+    wait_for("a port", || Client::connect(&control, mac(1)).ok());
+    let answerer = Answerer::start(&[]);
+    let stop = AtomicBool::new(false);
+    let output = thread::scope(|scope| {
+        scope.spawn(|| play_server(&control, &answerer, &stop));
+        let ctl = control.to_str().unwrap();
+        let args = ["game-12.pcap", "--answering", "fe:fd:c0:00:02:02", "--switch", ctl, "--json"];
+        let output = replay(&args).output().unwrap();
+        stop.store(true, Ordering::Relaxed);
+        output
+    });
+    switch.kill().unwrap();
+    switch.wait().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let there_and_back = &report["switches"][0]["directions"][0]["tally"];
+    assert_eq!(there_and_back["name"], "to the server and back");
+    assert!(number(there_and_back, "due") > 500, "{there_and_back}");
+    assert_eq!(number(there_and_back, "received"), number(there_and_back, "due"));
+    let stations = report["stations"].as_array().unwrap().iter();
+    let attached: Vec<_> = stations.map(|station| station["attached"].as_str().unwrap()).collect();
+    assert!(attached.contains(&"answering") && attached.contains(&"port"), "{attached:?}");
+    expect_sums(&report["switches"][0]);
+}
+
 #[test]
 fn a_large_capture_takes_no_more_memory_than_a_small_one() {
     let directory = TempDir::new().unwrap();
@@ -394,7 +508,7 @@ fn write_large(path: &Path) -> std::io::Result<()> {
     out.write_all(&fs::read(captures().join("game-12.pcap"))?[..24])?;
     for n in 0..46_000_u32 {
         let (from, to) = if n % 2 == 0 { (1, 2) } else { (2, 1) };
-        let builder = etherparse::PacketBuilder::ethernet2(mac(from), mac(to))
+        let builder = PacketBuilder::ethernet2(mac(from), mac(to))
             .ipv4([10, 0, 0, from as u8], [10, 0, 0, to as u8], 64)
             .udp(1024 + (n % 5000) as u16, 27015);
         let mut frame = Vec::new();

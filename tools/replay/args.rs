@@ -1,6 +1,7 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
@@ -24,7 +25,8 @@ use crate::player::{Length, Switch};
 )]
 pub struct Args {
     /// The capture to replay
-    pub capture: PathBuf,
+    #[arg(required_unless_present = "answer")]
+    capture: Option<PathBuf>,
 
     /// Control socket of the switch
     #[arg(long, value_name = "CTL", default_value = "/tmp/uml.ctl")]
@@ -77,6 +79,22 @@ pub struct Args {
     #[arg(long, value_name = "DEV", requires = "tap")]
     pub compare_tap: Option<String>,
 
+    /// The station with the address MAC is a guest that is on the switch already and runs uml_replay
+    /// --answer with the address of the capture's server. Its frames are not replayed, and for UDP to
+    /// it the time until its answer comes is measured. It must know the others' addresses (ip
+    /// neighbour): nobody answers its ARP
+    #[arg(long, value_name = "MAC", value_parser = mac)]
+    pub answering: Option<Mac>,
+
+    /// Replay nothing: send every UDP packet that comes to ADDRESS:PORT back, for --answering
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "capture")]
+    pub answer: Option<SocketAddr>,
+
+    /// Hold what comes, and answer it in one burst every so many milliseconds
+    #[arg(long, value_name = "MS", requires = "answer", conflicts_with = "capture",
+        value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    tick: Option<u64>,
+
     /// Print the report as JSON, or write it to FILE
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true,
         default_missing_value = "-")]
@@ -123,6 +141,16 @@ impl Args {
             (None, None) => None,
         };
         std::iter::once(first).chain(second).collect()
+    }
+
+    /// The capture; there is one, or [`Args::answer`].
+    pub fn capture(&self) -> &Path {
+        self.capture.as_deref().unwrap_or(Path::new(""))
+    }
+
+    /// Time between two bursts of answers.
+    pub fn tick(&self) -> Option<Duration> {
+        self.tick.map(Duration::from_millis)
     }
 
     /// How much to play.
@@ -185,7 +213,7 @@ mod tests {
     #[test]
     fn options_mean_what_help_says() {
         let args = read("--json a.pcap --speed max --tap tap0=02:00:c0:00:02:01").unwrap();
-        assert_eq!(args.capture, PathBuf::from("a.pcap"));
+        assert_eq!(args.capture(), Path::new("a.pcap"));
         assert_eq!((args.json, args.speed), (Some(PathBuf::from("-")), Speed(None)));
         let tap = TapArg { device: "tap0".into(), mac: Some([2, 0, 0xc0, 0, 2, 1]) };
         assert_eq!(args.tap, Some(tap));
@@ -207,6 +235,10 @@ mod tests {
             "a --duration 0",
             "a --multiply 0",
             "a --tap tap0=1:2",
+            "a --answer 127.0.0.1:1",
+            "--answer 127.0.0.1",
+            "a --tick 5",
+            "a --answering 1:2",
             "a --compare-tap tap1",
             "a --switch x --switch-command y",
             "a --compare x --compare-command y",

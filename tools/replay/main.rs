@@ -2,6 +2,7 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
+//! | [`answer`] | the server that answers a replay, in a guest |
 //! | [`args`] | the command line |
 //! | [`capture`] | who is in a capture, and its frames in order |
 //! | [`player`] | sends frames when they are due, and counts what comes |
@@ -10,6 +11,7 @@
 // The modules of a program are reached by nobody else.
 #![allow(unreachable_pub)]
 
+mod answer;
 mod args;
 mod bar;
 mod capture;
@@ -23,6 +25,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use uml_switch::client::Mac;
 
 use args::{Args, TapArg};
 use bar::Bar;
@@ -54,25 +57,33 @@ fn main() -> ExitCode {
 
 /// False if the bar is not met.
 fn run(args: &Args) -> Result<bool> {
+    if let Some(address) = args.answer {
+        return answer::serve(address, args.tick()).map(|()| true);
+    }
     let options = Options {
         max_gap: args.max_gap,
         repair: args.repair,
         multiply: args.multiply,
         ..Options::default()
     };
-    let capture = Capture::open(&args.capture, options)?;
+    let capture = Capture::open(args.capture(), options)?;
     let tap = args.tap.as_ref().map(|tap| tap_station(tap, capture.stations())).transpose()?;
+    let answering = args.answering.map(|mac| station_of(mac, capture.stations())).transpose()?;
+    anyhow::ensure!(
+        answering.is_none() || tap != answering,
+        "the same station cannot be the uplink and answer"
+    );
     let signals = Signals::hold().context("cannot hold signals back")?;
     uml_switch::runtime::raise_descriptor_limit();
 
     let mut sides = Vec::new();
     for (switch, tap) in args.switches().into_iter().zip(taps(args, tap)) {
-        sides.push(Side::attach(&capture, &Reach { switch, tap }, &signals)?);
+        sides.push(Side::attach(&capture, &Reach { switch, tap, answering }, &signals)?);
     }
     let plan = Plan { speed: args.speed.0, length: args.length() };
     player::play(plan, capture.duration(), &mut sides, &signals)?;
 
-    let report = report(args, &capture, tap, &sides);
+    let report = report(args, &capture, (tap, answering), &sides);
     drop(sides);
     show(args, &report)?;
     Ok(report.bar.is_none_or(|bar| bar.met))
@@ -80,15 +91,21 @@ fn run(args: &Args) -> Result<bool> {
 
 /// The station that `--tap` means.
 fn tap_station(tap: &TapArg, stations: &[Station]) -> Result<StationId> {
-    let found = match tap.mac {
-        Some(mac) => stations.iter().position(|station| station.mac == mac),
-        None => stations.iter().position(|station| station.is_uplink),
+    let Some(mac) = tap.mac else {
+        let uplink = stations.iter().position(|station| station.is_uplink);
+        return uplink
+            .map(|place| StationId(place as u32))
+            .context("no station of the capture looks like an uplink: name one, --tap DEV=MAC");
     };
-    let found = found.with_context(|| match tap.mac {
-        Some(mac) => format!("no station of the capture has the address {}", ShownMac(mac)),
-        None => "no station of the capture looks like an uplink: name one, --tap DEV=MAC".into(),
-    })?;
-    Ok(StationId(found as u32))
+    station_of(mac, stations)
+}
+
+/// The station with the address `mac`.
+fn station_of(mac: Mac, stations: &[Station]) -> Result<StationId> {
+    let found = stations.iter().position(|station| station.mac == mac);
+    found
+        .map(|place| StationId(place as u32))
+        .with_context(|| format!("no station of the capture has the address {}", ShownMac(mac)))
 }
 
 /// The uplinks of both switches.
@@ -97,7 +114,12 @@ fn taps(args: &Args, station: Option<StationId>) -> [Option<(String, StationId)>
     [first, args.compare_tap.clone()].map(|device| Some((device?, station?)))
 }
 
-fn report(args: &Args, capture: &Capture, tap: Option<StationId>, sides: &[Side<'_>]) -> Report {
+fn report(
+    args: &Args,
+    capture: &Capture,
+    (tap, answering): (Option<StationId>, Option<StationId>),
+    sides: &[Side<'_>],
+) -> Report {
     let (passes, turns) = sides[0].passes_and_turns();
     let bar = Bar { max_p99: args.max_p99, max_loss: args.max_loss };
     let stations = capture.stations().iter().zip(0..);
@@ -105,7 +127,7 @@ fn report(args: &Args, capture: &Capture, tap: Option<StationId>, sides: &[Side<
         schema: SCHEMA,
         program: concat!("uml_replay ", env!("CARGO_PKG_VERSION")).into(),
         capture: CaptureSummary {
-            file: args.capture.display().to_string(),
+            file: args.capture().display().to_string(),
             frames: capture.frames(),
             skipped: capture.skipped(),
             bytes: capture.bytes(),
@@ -124,14 +146,27 @@ fn report(args: &Args, capture: &Capture, tap: Option<StationId>, sides: &[Side<
             .map(|(station, number)| StationSummary {
                 mac: ShownMac(station.mac).to_string(),
                 address: address(station.addresses),
-                attached: if tap == Some(StationId(number)) { "tap" } else { "port" },
+                attached: match Some(StationId(number)) {
+                    station if station == tap => "tap",
+                    station if station == answering => "answering",
+                    _ => "port",
+                },
                 frames: station.frames,
             })
             .collect(),
         switches: sides.iter().map(Side::report).collect(),
         bar: bar.judge(sides[0].directions()),
-        notes: capture.notes().to_vec(),
+        notes: notes(capture, answering),
     }
+}
+
+fn notes(capture: &Capture, answering: Option<StationId>) -> Vec<String> {
+    let mut notes = capture.notes().to_vec();
+    if let Some(server) = answering.map(|server| &capture.stations()[server.0 as usize]) {
+        let (mac, frames) = (ShownMac(server.mac), server.frames);
+        notes.push(format!("{mac} is a real machine: its {frames} frames were not replayed"));
+    }
+    notes
 }
 
 fn address(addresses: Addresses) -> String {

@@ -100,7 +100,8 @@ pub fn delay<T: Counter>(delays: &Histogram<T>) -> Delay {
     if delays.is_empty() {
         return Delay::default();
     }
-    let at = |quantile| microseconds(delays.value_at_quantile(quantile));
+    // A quantile is the end of its step, which may be beyond the longest there was.
+    let at = |quantile| microseconds(delays.value_at_quantile(quantile).min(delays.max()));
     let steps =
         delays.iter_log(FIRST_STEP, STEP).filter(|step| step.count_since_last_iteration() > 0);
     Delay {

@@ -20,13 +20,13 @@ pub enum Event {
 pub struct Due {
     /// Counts the frames to one switch, from 0.
     pub number: u64,
-    /// [`content`] of all its bytes.
+    /// [`content`] of all its bytes, or of the answer that is awaited: [`super::question::key`].
     pub content: u64,
     /// Its packet in the file.
     pub record: u64,
     pub from: u32,
-    pub to: Destination,
-    pub direction: Direction,
+    pub awaited: Awaited,
+    pub way: Way,
     pub flow: FlowKey,
     /// Bytes of the frame.
     pub len: usize,
@@ -34,6 +34,25 @@ pub struct Due {
     pub due: Moment,
     /// From then to the first attempt to send it.
     pub lateness: Duration,
+}
+
+/// Where a frame is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// At one station, or at all others.
+    Forwarded(Destination),
+    /// The answer to it, at the station that sent it.
+    Answer,
+    /// Nowhere that we see.
+    Nowhere,
+}
+
+/// Which way frames go, for the tallies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Recorded(Direction),
+    /// To a real server, and its answer.
+    ThereAndBack,
 }
 
 /// A hash of a whole frame. Who sends frames to collide harms his own measurement only.

@@ -10,6 +10,7 @@
 //! | [`command`] | a switch that is started for this |
 //! | [`port`] | a station's way to send and receive |
 //! | [`introduction`] | stations make themselves known |
+//! | [`question`] | the round trip to a real server |
 //! | [`tape`] | the capture, pass after pass |
 //! | [`sender`], [`receiver`], [`event`] | the two threads, and what one tells the other |
 //! | [`in_flight`] | knowing a frame again when it comes |
@@ -27,6 +28,7 @@ mod introduction;
 mod over_time;
 mod port;
 mod progress;
+pub mod question;
 mod receiver;
 mod sender;
 mod side;

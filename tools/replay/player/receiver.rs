@@ -8,14 +8,17 @@ use anyhow::{Context, Result, bail};
 use mio::unix::SourceFd;
 use mio::{Interest, Poll, Token};
 
+use uml_switch::client::Mac;
+
 use crate::capture::Destination;
 
 use super::clock::{Moment, now};
-use super::event::{self, Due, Event};
+use super::event::{self, Awaited, Due, Event};
 use super::in_flight::{InFlight, Key, Match};
 use super::introduction;
 use super::port::Port;
 use super::progress::Progress;
+use super::question::{self, Kind};
 use super::signals::Signals;
 use super::tallies::{About, Tallies};
 
@@ -54,6 +57,8 @@ pub struct Receiver<'a> {
     pub readiness: &'a mut Readiness,
     pub tallies: &'a mut Tallies,
     pub events: Channel<Event>,
+    /// A real server's address.
+    pub answering: Option<Mac>,
     pub signals: &'a Signals,
     pub progress: &'a Progress,
     /// When the turn began, and what had been played before it.
@@ -165,11 +170,17 @@ impl Receiver<'_> {
             state.last = now;
             // What was sent was announced before.
             self.take_events(state);
-            let content = event::content(&state.buffer[..len]);
+            let frame = &state.buffer[..len];
+            let kind = self.answering.and_then(|mac| question::kind(frame, mac));
+            let (content, held) = match kind {
+                Some(Kind::Question) => continue,
+                Some(Kind::Answer { key, held }) => (key, held),
+                None => (event::content(frame), Duration::ZERO),
+            };
             let key = Key { content, station: station as u32 };
             match state.in_flight.arrive(key) {
                 Match::Expected(frame) => {
-                    let delay = now.saturating_sub(frame.due);
+                    let delay = now.saturating_sub(frame.due).saturating_sub(held);
                     self.tallies.received(&frame.about, (frame.number, key.station), now, delay);
                 }
                 Match::Duplicate(frame) => self.tallies.duplicated(&frame.about),
@@ -219,14 +230,17 @@ impl Receiver<'_> {
     }
 }
 
-/// The stations that should receive a frame: one, or all others.
+/// The stations that should receive a frame, or its answer.
 fn receivers<'a>(ports: &'a [Option<Port>], frame: &Due) -> impl Iterator<Item = u32> + use<'a> {
-    let (from, to) = (frame.from, frame.to);
-    let range = match to {
-        Destination::Station(station) => station.0..station.0 + 1,
-        Destination::Everybody | Destination::Unknown => 0..ports.len() as u32,
+    let all = ports.len() as u32;
+    let range = match frame.awaited {
+        Awaited::Answer => frame.from..frame.from + 1,
+        Awaited::Forwarded(Destination::Station(station)) => station.0..station.0 + 1,
+        Awaited::Forwarded(Destination::Everybody | Destination::Unknown) => 0..all,
+        Awaited::Nowhere => 0..0,
     };
-    range.filter(move |&station| station != from && ports[station as usize].is_some())
+    let not_back = (frame.awaited != Awaited::Answer).then_some(frame.from);
+    range.filter(move |&station| not_back != Some(station) && ports[station as usize].is_some())
 }
 
 /// After so long without an arrival nothing more comes.

@@ -30,6 +30,8 @@ pub struct Reach {
     pub switch: Switch,
     /// The interface, and the station, that are its uplink.
     pub tap: Option<(String, StationId)>,
+    /// The station that is a real server, and has a port already.
+    pub answering: Option<StationId>,
 }
 
 /// Which switch.
@@ -45,6 +47,7 @@ pub enum Switch {
 pub struct Side<'c> {
     name: String,
     macs: Vec<Mac>,
+    answering: Option<Mac>,
     /// By station.
     ports: Vec<Option<Port>>,
     readiness: Readiness,
@@ -77,17 +80,19 @@ impl<'c> Side<'c> {
         let mut ports = Vec::with_capacity(macs.len());
         for (station, &mac) in macs.iter().enumerate() {
             signals.check()?;
-            let port = match &reach.tap {
-                Some((device, tap)) if tap.0 as usize == station => Port::Tap(Tap::open(device)?),
-                _ => Port::Daemon(connect(&control, mac, started.is_some())?),
-            };
-            ports.push(Some(port));
+            let is = |other: StationId| other.0 as usize == station;
+            ports.push(match &reach.tap {
+                _ if reach.answering.is_some_and(is) => None,
+                Some((device, tap)) if is(*tap) => Some(Port::Tap(Tap::open(device)?)),
+                _ => Some(Port::Daemon(connect(&control, mac, started.is_some())?)),
+            });
         }
         Ok(Side {
             name,
             readiness: Readiness::of(&ports, signals).context("cannot watch the ports")?,
-            tape: Tape::new(capture, None)?,
+            tape: Tape::new(capture, reach.answering)?,
             tallies: Tallies::new(macs.len()),
+            answering: reach.answering.map(|station| macs[station.0 as usize]),
             macs,
             ports,
             played: Duration::ZERO,
@@ -144,6 +149,7 @@ impl<'c> Side<'c> {
             readiness: &mut self.readiness,
             tallies: &mut self.tallies,
             events,
+            answering: self.answering,
             signals,
             progress,
             start: turn.start,

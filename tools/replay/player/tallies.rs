@@ -10,7 +10,7 @@ use crate::report::model::{DirectionReport, SwitchReport};
 use super::bursts::Bursts;
 use super::clock::Moment;
 use super::count::{self, Count, Delays};
-use super::event::Due;
+use super::event::{Due, Way};
 use super::flows::Flows;
 use super::over_time::OverTime;
 
@@ -18,7 +18,7 @@ use super::over_time::OverTime;
 #[derive(Debug)]
 pub struct Tallies {
     total: Count,
-    directions: [OneWay; 3],
+    directions: [OneWay; DIRECTIONS.len()],
     sizes: [Count; SIZES.len()],
     flows: Flows,
     bursts: Bursts,
@@ -66,7 +66,7 @@ impl Tallies {
         let size = SIZES.iter().position(|&(most, _)| frame.len <= most);
         let about = About {
             flow: frame.flow,
-            direction: place(frame.direction),
+            direction: place(frame.way),
             size: size.unwrap_or(SIZES.len() - 1) as u8,
             at,
             burst: self.bursts.due(frame.from, frame.due, awaited),
@@ -185,15 +185,17 @@ impl Tallies {
     }
 }
 
-fn place(direction: Direction) -> u8 {
-    match direction {
-        Direction::ToServer => 0,
-        Direction::FromServer => 1,
-        Direction::Other => 2,
+fn place(way: Way) -> u8 {
+    match way {
+        Way::Recorded(Direction::ToServer) => 0,
+        Way::Recorded(Direction::FromServer) => 1,
+        Way::ThereAndBack => 2,
+        Way::Recorded(Direction::Other) => 3,
     }
 }
 
-const DIRECTIONS: [&str; 3] = ["to the server", "from the server", "others"];
+const DIRECTIONS: [&str; 4] =
+    ["to the server", "from the server", "to the server and back", "others"];
 
 /// The longest frame of each class of sizes, and its name. A game's updates are between 100 and 400
 /// bytes, what its players send is below that.

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use crate::capture::{Capture, CaptureError, Destination, Direction, FlowKey, Frame, Frames, tag};
+use crate::capture::{
+    Capture, CaptureError, Destination, Direction, FlowKey, Frame, Frames, StationId, tag,
+};
 
-use super::event;
+use super::event::{self, Awaited, Way};
+use super::question;
 
 /// A position on an endless tape of passes, at recorded speed.
 pub type Position = Duration;
@@ -22,8 +25,8 @@ pub struct Tape<'c> {
     /// The frame ahead, if it is `loaded`.
     next: Next,
     loaded: bool,
-    /// The station whose frames are left out.
-    silent: Option<u32>,
+    /// The station that is a real server: its frames are left out, and those to it are questions.
+    answering: Option<StationId>,
 }
 
 /// The frame that comes next.
@@ -37,29 +40,29 @@ pub struct Next {
     /// Its packet in the file, from 1.
     pub record: u64,
     pub from: u32,
-    pub to: Destination,
-    pub direction: Direction,
+    pub awaited: Awaited,
+    pub way: Way,
     pub flow: FlowKey,
-    /// Of `bytes`.
+    /// Of `bytes`, or of the answer that is awaited.
     pub content: u64,
     /// The frame, as unique as it can be made.
     pub bytes: Vec<u8>,
 }
 
 impl<'c> Tape<'c> {
-    /// At its start. The frames of `silent` are left out.
+    /// At its start. The station `answering` is a real server.
     ///
     /// # Errors
     /// When the file cannot be read any more.
-    pub fn new(capture: &'c Capture, silent: Option<u32>) -> Result<Self, CaptureError> {
+    pub fn new(capture: &'c Capture, answering: Option<StationId>) -> Result<Self, CaptureError> {
         let next = Next {
             at: Position::ZERO,
             pass: 0,
             number: 0,
             record: 0,
             from: 0,
-            to: Destination::Unknown,
-            direction: Direction::Other,
+            awaited: Awaited::Nowhere,
+            way: Way::Recorded(Direction::Other),
             flow: FlowKey::Ethernet { from: [0; 6], to: [0; 6], ether_type: 0 },
             content: 0,
             bytes: Vec::new(),
@@ -72,7 +75,7 @@ impl<'c> Tape<'c> {
             number: 0,
             next,
             loaded: false,
-            silent,
+            answering,
         })
     }
 
@@ -104,11 +107,11 @@ impl<'c> Tape<'c> {
     fn load(&mut self) -> Result<bool, CaptureError> {
         let Some(frame) = self.frames.next()? else { return Ok(false) };
         self.number += 1;
-        if self.silent == Some(frame.from.0) {
+        if self.answering == Some(frame.from) {
             return Ok(true);
         }
         (self.next.pass, self.next.number) = (self.passes, self.number);
-        self.next.fill(self.base, frame);
+        self.next.fill(self.base, frame, self.answering);
         self.loaded = true;
         Ok(true)
     }
@@ -125,15 +128,22 @@ impl<'c> Tape<'c> {
 }
 
 impl Next {
-    fn fill(&mut self, base: Position, frame: Frame<'_>) {
+    fn fill(&mut self, base: Position, frame: Frame<'_>, answering: Option<StationId>) {
         let Frame { at, from, to, direction, flow, bytes, record } = frame;
         self.at = base.saturating_add(at);
-        (self.record, self.from, self.to) = (record, from.0, to);
-        (self.direction, self.flow) = (direction, flow);
+        (self.record, self.from, self.flow) = (record, from.0, flow);
         self.bytes.clear();
         self.bytes.extend_from_slice(bytes);
         // What has no room for the number is known by its content alone, the oldest first.
         tag(&mut self.bytes, self.number);
+        let is_question = answering.is_some_and(|server| to == Destination::Station(server));
+        if is_question && question::ask(&mut self.bytes, self.number) {
+            (self.awaited, self.way) = (Awaited::Answer, Way::ThereAndBack);
+            self.content = question::key(self.number);
+            return;
+        }
+        self.awaited = if is_question { Awaited::Nowhere } else { Awaited::Forwarded(to) };
+        self.way = Way::Recorded(direction);
         self.content = event::content(&self.bytes);
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use model::Report;
+use model::{Report, SwitchReport};
 
 pub use table::table;
 
@@ -41,3 +41,15 @@ pub fn write_file(file: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>)
     };
     make().with_context(|| format!("cannot write {}", file.display()))
 }
+
+/// Whether the replay's own lateness spoils what it has measured.
+pub fn was_late(switch: &SwitchReport) -> bool {
+    let (late, delay) = (switch.lateness.p99_us, switch.total.delay.p99_us);
+    late > MOST_LATE_US || late > MOST_OF_DELAY * delay
+}
+
+/// A fiftieth of a server's frame at 100 a second: nobody would care about more precise figures.
+const MOST_LATE_US: f64 = 200.0;
+
+/// What part of the delay may be the replay's own.
+const MOST_OF_DELAY: f64 = 0.1;

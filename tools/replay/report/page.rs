@@ -198,7 +198,7 @@ fn bursts(report: &Report) -> String {
     if report.switches.iter().any(|switch| switch.lateness.count > 0) {
         charts.push(figure("How late the replay itself was", bursts::lateness(report)));
     }
-    let late = match report.switches.iter().any(verdict::replay_was_late) {
+    let late = match report.switches.iter().any(super::was_late) {
         true => "The replay's own lateness is a good part of what was measured here.",
         false => "The replay's own lateness is contained in all delays, and small beside them.",
     };

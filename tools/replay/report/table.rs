@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::model::{Delay, Report, SwitchReport, Tally};
+use super::was_late;
 
 /// All of it, no line longer than 100 characters unless a name is.
 pub fn table(report: &Report) -> String {
@@ -60,15 +61,15 @@ fn write_one(out: &mut String, switch: &SwitchReport) -> std::fmt::Result {
     writeln!(out, "{}", switch.name)?;
     writeln!(
         out,
-        "{:NAME$} {:>8} {:>8} {:>6} {:>6} | {:>8} {:>8} {:>8} {:>8}",
-        "", "frames", "lost", "twice", "late*", "p50 us", "p99 us", "p99.9 us", "max us"
+        "{:NAME$} {:>8} {:>8} {:>6} {:>7} | {:>8} {:>8} {:>8} {:>8}",
+        "", "frames", "lost", "twice", "behind*", "p50 us", "p99 us", "p99.9 us", "max us"
     )?;
     for tally in rows(switch) {
         let Tally { due, lost, duplicated, reordered, .. } = tally;
         let Delay { p50_us, p99_us, p999_us, max_us, .. } = tally.delay;
         writeln!(
             out,
-            "{:NAME$} {due:>8} {lost:>8} {duplicated:>6} {reordered:>6} | {:>8} {:>8} {:>8} {:>8}",
+            "{:NAME$} {due:>8} {lost:>8} {duplicated:>6} {reordered:>7} | {:>8} {:>8} {:>8} {:>8}",
             tally.name,
             time(p50_us),
             time(p99_us),
@@ -76,7 +77,7 @@ fn write_one(out: &mut String, switch: &SwitchReport) -> std::fmt::Result {
             time(max_us)
         )?;
     }
-    writeln!(out, "* after one of the same flow that was due later\n")?;
+    writeln!(out, "* came after one of the same flow that was due later\n")?;
     write_bursts(out, switch)
 }
 
@@ -86,7 +87,7 @@ fn write_bursts(out: &mut String, switch: &SwitchReport) -> std::fmt::Result {
     }
     writeln!(
         out,
-        "{:NAME$} {:>8} {:>8} {:>13} | {:>8} {:>8} {:>8} {:>8}",
+        "{:NAME$} {:>8} {:>8} {:>14} | {:>8} {:>8} {:>8} {:>8}",
         "due together at one port",
         "bursts",
         "lost",
@@ -99,7 +100,7 @@ fn write_bursts(out: &mut String, switch: &SwitchReport) -> std::fmt::Result {
     for class in &switch.bursts {
         writeln!(
             out,
-            "{:NAME$} {:>8} {:>8} {:>13} | {:>8} {:>8} {:>8} {:>8}",
+            "{:NAME$} {:>8} {:>8} {:>14} | {:>8} {:>8} {:>8} {:>8}",
             class.name,
             class.bursts,
             class.lost,
@@ -182,12 +183,6 @@ fn write_warnings(out: &mut String, switch: &SwitchReport) -> std::fmt::Result {
     Ok(())
 }
 
-/// Whether the replay's own lateness spoils what it has measured.
-pub fn was_late(switch: &SwitchReport) -> bool {
-    let (late, delay) = (switch.lateness.p99_us, switch.total.delay.p99_us);
-    late > MOST_LATE_US || late > MOST_OF_DELAY * delay
-}
-
 /// Microseconds, as precisely as they are known.
 fn time(us: f64) -> String {
     match us {
@@ -207,9 +202,3 @@ fn counted(number: u64, one: &str, more: &str) -> String {
 
 /// Characters of a row's name.
 const NAME: usize = 24;
-
-/// A fiftieth of a server's frame at 100 a second: nobody would care about more precise figures.
-const MOST_LATE_US: f64 = 200.0;
-
-/// What part of the delay may be the replay's own.
-const MOST_OF_DELAY: f64 = 0.1;

@@ -7,8 +7,9 @@ use roxmltree::{Document, Node, ParsingOptions};
 
 use super::super::model::{BarReport, Report};
 use super::text::{Escaped, count, end_of, lines, percent, ratio, time};
-use super::verdict::{Grade, Verdict, replay_was_late, reservations};
+use super::verdict::{Grade, Verdict, reservations};
 use super::{Delays, axis, picture, write};
+use crate::report::was_late;
 
 /// The page of `report`, which is well-formed XML; all text on it, white space made one.
 fn page_text(report: &Report) -> String {
@@ -260,7 +261,7 @@ fn a_late_replay_and_another_speed_are_not_hidden() {
     let mut report =
         report(vec![switch("a", vec![direction("others", 50, 0, &spread(80.0, 1.2))])]);
     assert!(reservations(&report).is_empty());
-    assert!(!replay_was_late(&report.switches[0]));
+    assert!(!was_late(&report.switches[0]));
     report.switches[0].lateness = delay(&spread(70.0, 1.2));
     report.run.speed = None;
     report.capture.server = None;

@@ -115,13 +115,6 @@ pub fn is_with_server(direction: &str) -> bool {
     direction.contains("server")
 }
 
-/// Whether the replay sent so late that its own lateness is a good part of what was measured: at
-/// worst a quarter of it.
-pub fn replay_was_late(switch: &SwitchReport) -> bool {
-    let (own, all) = (sound(switch.lateness.p99_us), sound(switch.total.delay.p99_us));
-    switch.lateness.count > 0 && own > all / 4.0 && own > 0.0
-}
-
 /// What is to be known before the verdicts are believed.
 pub fn reservations(report: &Report) -> Vec<String> {
     let mut known = Vec::new();
@@ -143,7 +136,7 @@ pub fn reservations(report: &Report) -> Vec<String> {
         }
         Some(_) => {}
     }
-    let late = report.switches.iter().filter(|switch| replay_was_late(switch));
+    let late = report.switches.iter().filter(|switch| crate::report::was_late(switch));
     known.extend(late.map(|switch| {
         format!(
             "The replay itself was late: 1 in 100 frames to {} was tried more than {} after it was \
