@@ -497,6 +497,7 @@ fn a_large_capture_takes_no_more_memory_than_a_small_one() {
     let report = report(path.to_str().unwrap(), &["--speed", "max"]);
     let total = &report["switches"][0]["total"];
     assert_eq!(number(total, "due"), number(total, "received") + number(total, "lost"));
+    expect_sums(&report["switches"][0]);
     // Of all replays and switches that these tests have waited for so far.
     let most = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap().max_rss();
     assert!(most < 64 << 10, "{most} KiB");

@@ -19,6 +19,7 @@ use crate::player::{Length, Switch};
     name = "uml_replay",
     version,
     max_term_width = 100,
+    override_usage = "uml_replay [OPTIONS] <CAPTURE>\n       uml_replay --answer <ADDRESS:PORT> [--tick <MS>]",
     after_help = "Exit code: 0; 1 for a wrong command line, a switch that cannot be reached or that \
         fails; 2 for a capture that cannot be replayed; 3 when --max-p99 or --max-loss is not met. \
         A signal stops a command that was started and ends the replay by that signal."

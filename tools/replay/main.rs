@@ -83,7 +83,7 @@ fn run(args: &Args) -> Result<bool> {
     let plan = Plan { speed: args.speed.0, length: args.length() };
     player::play(plan, capture.duration(), &mut sides, &signals)?;
 
-    let report = report(args, &capture, (tap, answering), &sides);
+    let report = summarise(args, &capture, (tap, answering), &sides);
     drop(sides);
     show(args, &report)?;
     Ok(report.bar.is_none_or(|bar| bar.met))
@@ -114,7 +114,7 @@ fn taps(args: &Args, station: Option<StationId>) -> [Option<(String, StationId)>
     [first, args.compare_tap.clone()].map(|device| Some((device?, station?)))
 }
 
-fn report(
+fn summarise(
     args: &Args,
     capture: &Capture,
     (tap, answering): (Option<StationId>, Option<StationId>),

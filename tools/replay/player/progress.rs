@@ -63,17 +63,19 @@ impl Progress {
         let at = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (played, whole) = (at(&self.played_ms) + at(&self.other_ms), at(&self.whole_ms));
         let frames = format!("{} frames, {} lost", at(&self.due), at(&self.lost));
-        let seconds = played as f64 / 1e3;
+        let seconds = |ms: u64| ms as f64 / 1e3;
         if whole == 0 {
-            return format!("{seconds:.0} s, {frames}");
+            return format!("{:.1} s, {frames}", seconds(played));
         }
-        let done = (played as f64 / whole as f64).min(1.0);
-        let full = (done * BAR as f64) as usize;
-        let bar = format!("{}{}", "#".repeat(full), ".".repeat(BAR - full));
+        // The silence after each turn is not part of the whole.
+        let played = played.min(whole);
+        let full = (played * BAR / whole) as usize;
+        let bar = format!("{}{}", "#".repeat(full), ".".repeat(BAR as usize - full));
+        let percent = played * 100 / whole;
         format!(
-            "[{bar}] {:3.0} %  {seconds:.0} of {:.0} s, {frames}",
-            done * 1e2,
-            whole as f64 / 1e3
+            "[{bar}] {percent:3} %  {:.1} of {:.1} s, {frames}",
+            seconds(played),
+            seconds(whole)
         )
     }
 }
@@ -85,7 +87,7 @@ fn milliseconds(time: Duration) -> u64 {
 const EVERY: Duration = Duration::from_millis(200);
 
 /// Characters of the bar.
-const BAR: usize = 20;
+const BAR: u64 = 20;
 
 /// To the line's start, and away with what is there.
 const TO_START: &str = "\r\x1b[K";

@@ -253,8 +253,9 @@ const FOR_DUPLICATES: Duration = Duration::from_millis(20);
 /// project's switch, which keeps frames for longest, does so for ten seconds.
 const GIVEN_UP: Duration = Duration::from_secs(12);
 
-/// Frames that are known at a time, those that have come included: more than queues hold.
-const MOST_IN_FLIGHT: usize = 65536;
+/// Frames that are known at a time, those that have come included: more than queues hold. With what the
+/// sender may announce at once it stays below a power of two, at which tables would double.
+const MOST_IN_FLIGHT: usize = 49152;
 
 /// Often enough that the sender never waits to be heard.
 const WHILE_SENDING: Duration = Duration::from_millis(5);
