@@ -129,6 +129,29 @@ fn a_duration_ends_in_the_middle_of_a_pass() {
 }
 
 #[test]
+fn turns_are_announced_and_switches_have_the_names_that_they_were_given() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = TempDir::new().unwrap();
+    let (program, turns) = (directory.path().join("turn"), directory.path().join("turns"));
+    fs::write(&program, format!("#!/bin/sh\necho \"$1\" >>{}\n", turns.display())).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut args = vec!["--compare-command", SWITCH, "--passes", "2", "--speed", "4"];
+    args.extend(["--name", "one", "--compare-name", "other"]);
+    args.extend(["--turn-command", program.to_str().unwrap()]);
+    let report = report("game-12.pcap", &args);
+    let names = [&report["switches"][0]["name"], &report["switches"][1]["name"]];
+    assert_eq!(names, [&json!("one"), &json!("other")]);
+    assert_eq!(fs::read_to_string(&turns).unwrap(), "first\nsecond\nsecond\nfirst\n");
+
+    fs::write(&program, "#!/bin/sh\nexit 7\n").unwrap();
+    let output = replay(&[&["game-12.pcap", "--switch-command", SWITCH], &args[..]].concat());
+    let output = { output }.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("turn first: exit status: 7"), "{}", said(&output));
+}
+
+#[test]
 fn two_switches_take_turns_and_are_sent_the_same() {
     let args = ["--compare-command", SWITCH, "--passes", "3", "--speed", "4"];
     let report = report("game-12.pcap", &args);

@@ -45,6 +45,19 @@ pub struct Args {
     #[arg(long, value_name = "COMMAND", conflicts_with = "compare")]
     compare_command: Option<String>,
 
+    /// What the report calls the switch, if not by its socket or command
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// What it calls the second switch
+    #[arg(long, value_name = "NAME")]
+    compare_name: Option<String>,
+
+    /// Run this program before each turn, with the word first or second: whose turn it is. Turns go on
+    /// when it has ended
+    #[arg(long, value_name = "PROGRAM")]
+    turn_command: Option<PathBuf>,
+
     /// Times the recorded speed, or max: each station sends as soon as its last frame is taken
     #[arg(long, value_name = "TIMES", default_value = "1", value_parser = speed)]
     pub speed: Speed,
@@ -142,6 +155,16 @@ impl Args {
             (None, None) => None,
         };
         std::iter::once(first).chain(second).collect()
+    }
+
+    /// What the report calls them.
+    pub fn names(&self) -> [Option<String>; 2] {
+        [self.name.clone(), self.compare_name.clone()]
+    }
+
+    /// What is run before each turn.
+    pub fn turn_command(&self) -> Option<&Path> {
+        self.turn_command.as_deref()
     }
 
     /// The capture; there is one, or [`Args::answer`].

@@ -6,7 +6,7 @@
 //! | [`args`] | the command line |
 //! | [`capture`] | who is in a capture, and its frames in order |
 //! | [`player`] | sends frames when they are due, and counts what comes |
-//! | [`report`], [`bar`] | what was found out, as table, JSON and page, and whether it will do |
+//! | [`mod@report`], [`bar`] | what was found out, as table, JSON and page, and whether it will do |
 
 // The modules of a program are reached by nobody else.
 #![allow(unreachable_pub)]
@@ -77,10 +77,13 @@ fn run(args: &Args) -> Result<bool> {
     uml_switch::runtime::raise_descriptor_limit();
 
     let mut sides = Vec::new();
-    for (switch, tap) in args.switches().into_iter().zip(taps(args, tap)) {
-        sides.push(Side::attach(&capture, &Reach { switch, tap, answering }, &signals)?);
+    let switches = args.switches().into_iter().zip(args.names()).zip(taps(args, tap));
+    for ((switch, name), tap) in switches {
+        let reach = Reach { switch, name, tap, answering };
+        sides.push(Side::attach(&capture, &reach, &signals)?);
     }
-    let plan = Plan { speed: args.speed.0, length: args.length() };
+    let plan =
+        Plan { speed: args.speed.0, length: args.length(), before_turns: args.turn_command() };
     player::play(plan, capture.duration(), &mut sides, &signals)?;
 
     let report = summarise(args, &capture, (tap, answering), &sides);

@@ -36,10 +36,13 @@ mod signals;
 mod tallies;
 mod tape;
 
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 
 use progress::Progress;
 
@@ -49,10 +52,12 @@ pub use signals::{Interrupted, Signals};
 
 /// How much is played, and how fast.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub struct Plan<'a> {
     /// Times the recorded speed; `None` is as fast as possible.
     pub speed: Option<f64>,
     pub length: Length,
+    /// A program that is told whose turn comes.
+    pub before_turns: Option<&'a Path>,
 }
 
 /// How much is played to each switch.
@@ -69,7 +74,12 @@ pub enum Length {
 ///
 /// # Errors
 /// When a switch fails, the capture cannot be read any more, or a signal has come.
-pub fn play(plan: Plan, pass: Duration, sides: &mut [Side<'_>], signals: &Signals) -> Result<()> {
+pub fn play(
+    plan: Plan<'_>,
+    pass: Duration,
+    sides: &mut [Side<'_>],
+    signals: &Signals,
+) -> Result<()> {
     let progress = Progress::of(plan.whole(pass).map(|whole| whole * sides.len() as u32));
     thread::scope(|scope| {
         let shown = progress.show(scope);
@@ -80,7 +90,7 @@ pub fn play(plan: Plan, pass: Duration, sides: &mut [Side<'_>], signals: &Signal
 }
 
 fn take_turns(
-    plan: Plan,
+    plan: Plan<'_>,
     sides: &mut [Side<'_>],
     signals: &Signals,
     progress: &Progress,
@@ -93,6 +103,7 @@ fn take_turns(
         }
         for side in order {
             let others = sides.iter().enumerate().filter(|&(other, _)| other != side);
+            plan.announce(side)?;
             progress.set_other(others.map(|(_, other)| other.played()).sum());
             plan.turn(&mut sides[side], several, signals, progress)?;
         }
@@ -103,7 +114,18 @@ fn take_turns(
     Ok(())
 }
 
-impl Plan {
+impl Plan<'_> {
+    /// Tells the program that wants to know whose turn it is.
+    fn announce(self, side: usize) -> Result<()> {
+        let Some(program) = self.before_turns else { return Ok(()) };
+        let who = if side == 0 { "first" } else { "second" };
+        let status =
+            Command::new(program).arg(who).stdin(Stdio::null()).stdout(io::stderr()).status();
+        let status = status.with_context(|| format!("cannot run {}", program.display()))?;
+        ensure!(status.success(), "{} {who}: {status}", program.display());
+        Ok(())
+    }
+
     fn turn(
         self,
         side: &mut Side<'_>,

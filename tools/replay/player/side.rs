@@ -28,6 +28,8 @@ use super::tape::Tape;
 #[derive(Clone, Debug)]
 pub struct Reach {
     pub switch: Switch,
+    /// What the report calls it, if not by its socket or command.
+    pub name: Option<String>,
     /// The interface, and the station, that are its uplink.
     pub tap: Option<(String, StationId)>,
     /// The station that is a real server, and has a port already.
@@ -76,6 +78,7 @@ impl<'c> Side<'c> {
                 (line.clone(), started.control(), Some(started))
             }
         };
+        let name = reach.name.clone().unwrap_or(name);
         let macs: Vec<Mac> = capture.stations().iter().map(|station| station.mac).collect();
         let mut ports = Vec::with_capacity(macs.len());
         for (station, &mac) in macs.iter().enumerate() {

@@ -128,7 +128,7 @@ fn write_both(out: &mut String, one: &SwitchReport, other: &SwitchReport) -> std
         "p50",
         "p99"
     )?;
-    writeln!(out, "{:NAME$} {:>8} | {:26} | {:26} | {:>13}", "", "of A", "", "", "B to A")?;
+    writeln!(out, "{:NAME$} {:>8} | {:26} | {:26} | {:>13}", "", "of A", "", "", "A to B")?;
     for a in rows(one) {
         let Some(b) = rows(other).find(|b| b.name == a.name) else { continue };
         let cells = |tally: &Tally| {
@@ -143,8 +143,8 @@ fn write_both(out: &mut String, one: &SwitchReport, other: &SwitchReport) -> std
             a.due,
             cells(a),
             cells(b),
-            ratio(a.delay.p50_us, b.delay.p50_us),
-            ratio(a.delay.p99_us, b.delay.p99_us)
+            ratio(b.delay.p50_us, a.delay.p50_us),
+            ratio(b.delay.p99_us, a.delay.p99_us)
         )?;
     }
     writeln!(out)
