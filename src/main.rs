@@ -7,18 +7,20 @@
 //! with exit code 1, and nothing that was made stays behind.
 
 use std::io::{self, IsTerminal};
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::CommandFactory;
+use socket2::Socket;
 use tracing::info;
 
 use uml_switch::admin::{AdminSocket, Service};
 use uml_switch::cli::Args;
 use uml_switch::config::{Config, MirrorConfig};
-use uml_switch::control::SocketFile;
-use uml_switch::event_loop::{Ended, EventLoop, Sockets};
+use uml_switch::control::handshake::Dialect;
+use uml_switch::control::{SocketFile, VdeDirectory};
+use uml_switch::event_loop::{Ended, Entrance, EventLoop, LeadsTo, Sockets};
 use uml_switch::mirror::filter::{self, compile_outside};
 use uml_switch::mirror::sink::{Files, Format};
 use uml_switch::mirror::{CaptureSpec, Recorder};
@@ -67,7 +69,7 @@ fn serve(mut config: Config) -> Result<Ended> {
 
     // The files are removed when this function returns, by whatever way.
     let (control, control_file) = SocketFile::claim(&config.control, socket2::Type::STREAM)?;
-    control.listen(BACKLOG).context("cannot listen on the control socket")?;
+    let (entrances, _entrance_files) = entrances(&config, control)?;
     let (named_data, _data_file) = match &config.named_data {
         None => (None, None),
         Some(path) => {
@@ -95,7 +97,7 @@ fn serve(mut config: Config) -> Result<Ended> {
     // Dropped when the loop has gone, whose end it waits for.
     let _recorder;
     let sockets = Sockets {
-        listener: UnixListener::from(control),
+        entrances,
         named_data,
         addresses: DataAddresses::new(control_file.absolute()),
         uplink,
@@ -119,6 +121,31 @@ fn serve(mut config: Config) -> Result<Ended> {
     }
     info!(control = %control_file.absolute().display(), "serving");
     event_loop.run().context("cannot go on serving")
+}
+
+/// What is removed when the switch ends.
+type SocketFiles = (Vec<SocketFile>, Option<VdeDirectory>);
+
+/// The sockets that guests connect to, `control` among them.
+fn entrances(config: &Config, control: Socket) -> Result<(Vec<Entrance>, SocketFiles)> {
+    let mut entrances = vec![listen(control, LeadsTo::Handshake(Dialect::UmlSwitch))?];
+    let mut files = (Vec::new(), None);
+    if let Some(path) = &config.vde {
+        let (socket, directory) = VdeDirectory::claim(path, config.access)?;
+        files.1 = Some(directory);
+        entrances.push(listen(socket, LeadsTo::Handshake(Dialect::Vde))?);
+    }
+    for (kind, path) in &config.connections {
+        let (socket, file) = SocketFile::claim_with(path, kind.socket_type, config.access)?;
+        files.0.push(file);
+        entrances.push(listen(socket, LeadsTo::Port(kind))?);
+    }
+    Ok((entrances, files))
+}
+
+fn listen(socket: Socket, leads_to: LeadsTo) -> Result<Entrance> {
+    socket.listen(BACKLOG).context("cannot listen for guests")?;
+    Ok(Entrance { socket, leads_to })
 }
 
 /// The admin socket. Guests can do without one where nobody has asked for it.

@@ -147,7 +147,9 @@ fn read_request(mut stream: &UnixStream, crew: &Crew) -> Result<Request, Unread>
                 let end = buffer[..len].iter().position(|&byte| byte == b'\n');
                 line.extend_from_slice(&buffer[..end.unwrap_or(len)]);
                 if line.len() > MAX_REQUEST {
-                    return Err(Unread::Wrong(format!("a request has {MAX_REQUEST} bytes at most")));
+                    return Err(Unread::Wrong(format!(
+                        "a request has {MAX_REQUEST} bytes at most"
+                    )));
                 }
                 if end.is_some() {
                     return understand(&line);

@@ -126,7 +126,8 @@ mod tests {
         let line = |reply| serde_json::to_string(&reply).unwrap();
         assert_eq!(line(Reply::Ok(Begun {})), r#"{"ok":{}}"#);
         assert_eq!(line(Reply::Error("why".into())), r#"{"error":"why"}"#);
-        let port = r#"{"ok":{"ports":[{"number":3,"later":1,"counters":{"rx_frames":2,"later":1}}]}}"#;
+        let port =
+            r#"{"ok":{"ports":[{"number":3,"later":1,"counters":{"rx_frames":2,"later":1}}]}}"#;
         let Reply::Ok(Ports { ports }) = serde_json::from_str(port).unwrap() else {
             panic!("ports")
         };

@@ -49,9 +49,7 @@ impl<'a> Output<'a> {
             Output::Lines => Box::new(Lines::new(stdout()?)),
             Output::Standard(Format::Pcapng) => Box::new(PcapNg::new(stdout()?, snaplen)?),
             Output::Standard(Format::Pcap) => Box::new(Pcap::new(stdout()?, snaplen)?),
-            Output::Files(path) => {
-                Box::new(Files::create(path, args.format, snaplen, args.ring)?)
-            }
+            Output::Files(path) => Box::new(Files::create(path, args.format, snaplen, args.ring)?),
         })
     }
 

@@ -16,11 +16,8 @@ use crate::args::PortsArgs;
 /// There is no switch, or nobody to show them to.
 pub(crate) fn run(client: &Client, args: &PortsArgs) -> Result<()> {
     let ports = client.ports()?;
-    let text = if args.json {
-        serde_json::to_string(&Ports { ports })? + "\n"
-    } else {
-        table(&ports)
-    };
+    let text =
+        if args.json { serde_json::to_string(&Ports { ports })? + "\n" } else { table(&ports) };
     match io::stdout().write_all(text.as_bytes()) {
         // Whoever looks has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -73,12 +70,10 @@ fn owner(uid: u32) -> String {
 
 const COLUMNS: usize = 10;
 
-const HEADINGS: [&str; COLUMNS] = [
-    "PORT", "KIND", "OWNER", "RX", "RX-BYTES", "RX-DROP", "TX", "TX-BYTES", "TX-DROP", "NAME",
-];
+const HEADINGS: [&str; COLUMNS] =
+    ["PORT", "KIND", "OWNER", "RX", "RX-BYTES", "RX-DROP", "TX", "TX-BYTES", "TX-DROP", "NAME"];
 
-const IS_NUMBER: [bool; COLUMNS] =
-    [true, false, false, true, true, true, true, true, true, false];
+const IS_NUMBER: [bool; COLUMNS] = [true, false, false, true, true, true, true, true, true, false];
 
 #[cfg(test)]
 mod tests {
