@@ -2,9 +2,11 @@
 #![allow(unreachable_pub)] // The shared modules belong to another target too.
 
 mod background;
+mod bess;
 mod client_sockets;
 mod command_line;
 mod compat_v0;
+mod connections;
 mod control_protocol;
 mod exhaustion;
 mod host_load;
@@ -14,6 +16,7 @@ mod hostile_data;
 mod life_cycle;
 mod limits;
 mod logging;
+mod qemu_stream;
 mod slow_receivers;
 mod stdio;
 mod support;
