@@ -5,13 +5,17 @@
 //! queues; a system call costs several times as much.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use uml_switch::control::handshake::{self, Dialect};
 use uml_switch::core::{
     EgressLimits, EgressQueue, FramePool, Mode, PortId, PortTraits, Switch, SwitchConfig,
-    TxOutcome, Wire,
+    TxOutcome, Verdict, Wire,
+};
+use uml_switch::mirror::bpf::{Instruction, Program};
+use uml_switch::mirror::{
+    CaptureSpec, Forwarded, Mirror, PortNames, Record, Session, SessionId, Tail,
 };
 
 /// Clients that take everything.
@@ -198,6 +202,91 @@ fn stopped_receiver(criterion: &mut Criterion) {
     group.finish();
 }
 
+struct Names;
+
+impl PortNames for Names {
+    fn write_name(&self, port: PortId, name: &mut String) {
+        name.push_str(if port.number() == 1 { "one" } else { "other" });
+    }
+}
+
+/// A capture of everything and who reads it.
+fn capture(filter: Option<Program>) -> (Mirror, Tail) {
+    let mut mirror = Mirror::default();
+    let spec = CaptureSpec { filter, ..CaptureSpec::default() };
+    let opened = Session::open(SessionId(0), spec, Box::new(|| ()));
+    let (session, tail) = opened.expect("a capture");
+    mirror.start(session).expect("room for a capture");
+    (mirror, tail)
+}
+
+/// `tcpdump -ddd udp port 27015`.
+fn udp_port_27015() -> Program {
+    let instructions = [
+        (40, 0, 0, 12),
+        (21, 0, 6, 34525),
+        (48, 0, 0, 20),
+        (21, 0, 15, 17),
+        (40, 0, 0, 54),
+        (21, 12, 0, 27015),
+        (40, 0, 0, 56),
+        (21, 10, 11, 27015),
+        (21, 0, 10, 2048),
+        (48, 0, 0, 23),
+        (21, 0, 8, 17),
+        (40, 0, 0, 20),
+        (69, 6, 0, 8191),
+        (177, 0, 0, 14),
+        (72, 0, 0, 14),
+        (21, 2, 0, 27015),
+        (72, 0, 0, 16),
+        (21, 0, 1, 27015),
+        (6, 0, 0, 262_144),
+        (6, 0, 0, 0),
+    ];
+    let instructions = instructions.map(|(code, jt, jf, k)| Instruction(code, jt, jf, k));
+    Program::try_from(instructions.to_vec()).expect("a program")
+}
+
+/// What a capture adds to a frame, its reader's part included: it runs on the same thread here.
+fn mirror(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("mirror");
+    group.throughput(Throughput::Elements(1));
+    for (name, filter) in [("record", None), ("filter_and_record", Some(udp_port_27015()))] {
+        for len in [64, 1514] {
+            let (mut mirror, mut tail) = capture(filter.clone());
+            let mut bytes = frame(station(1), station(0), len);
+            bytes[12..24].copy_from_slice(&[8, 0, 0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17]);
+            bytes[36..38].copy_from_slice(&27015u16.to_be_bytes());
+            let (from, to) = (PortId::from_parts(1, 0), PortId::from_parts(2, 0));
+            let verdict = Verdict::Unicast(to);
+            let mut n = 0;
+            let mut read = 0;
+            group.bench_function(BenchmarkId::new(name, len), |b| {
+                b.iter(|| {
+                    let time = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later");
+                    let frame = Forwarded { from, verdict, bytes: black_box(&bytes), time };
+                    mirror.record(frame, &[from, to], &Names);
+                    n += 1;
+                    if n % 1024 == 0 {
+                        let read = tail.read(Duration::ZERO, |record| {
+                            read += u64::from(matches!(record, Record::Frame(_)));
+                            Ok(())
+                        });
+                        read.expect("records");
+                    }
+                });
+            });
+            assert!(read > 0, "nothing was captured");
+            mirror.stop_all(&Names);
+        }
+    }
+    // What a frame costs while nobody captures.
+    let mirror = Mirror::default();
+    group.bench_function("nobody", |b| b.iter(|| black_box(&mirror).is_active()));
+    group.finish();
+}
+
 fn handshake(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("handshake");
     let mut request: Vec<u8> =
@@ -243,6 +332,6 @@ fn quick() -> Criterion {
 criterion_group! {
     name = core;
     config = quick();
-    targets = unicast, flood, flood_of_stations, egress, stopped_receiver, handshake
+    targets = unicast, flood, flood_of_stations, egress, stopped_receiver, mirror, handshake
 }
 criterion_main!(core);

@@ -2,7 +2,7 @@
 //!
 //! The start, in order: read the command line; compile a filter; see what scheduling can be had; take
 //! the socket paths; open the uplink; open the capture's file; go into the background if asked; start
-//! the log and the capture's thread; set the scheduling; serve.
+//! the threads of the log, the capture and the admin socket; set the scheduling; serve.
 //! Whatever fails before the background is reached is said on standard error and ends the process
 //! with exit code 1, and nothing that was made stays behind.
 
@@ -26,6 +26,7 @@ use uml_switch::mirror::sink::{Files, Format};
 use uml_switch::mirror::{CaptureSpec, Recorder};
 use uml_switch::port::{DataAddresses, NamedDataSocket, TapPort};
 use uml_switch::runtime;
+use uml_switch::sys;
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
     };
     match serve(config) {
         Ok(Ended::AtTerminal) => ExitCode::SUCCESS,
-        Ok(Ended::BySignal(signal)) => uml_switch::sys::die_by(signal),
+        Ok(Ended::BySignal(signal)) => sys::die_by(signal),
         Err(error) => {
             complain(format_args!("{error:#}"));
             ExitCode::FAILURE
@@ -65,6 +66,7 @@ fn serve(mut config: Config) -> Result<Ended> {
     // From here on a signal to end is kept until the loop can answer it.
     let signals = runtime::ending_signals(config.daemon).context("cannot set signals")?;
     runtime::raise_descriptor_limit();
+    sys::return_large_blocks();
     let scheduling = config.scheduling.request(complain)?;
 
     // The files are removed when this function returns, by whatever way.

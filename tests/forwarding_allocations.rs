@@ -1,5 +1,5 @@
 //! Forwarding a frame allocates nothing once buffers have grown to what the traffic needs: neither
-//! when the receiver takes it, nor when it has to wait in a queue.
+//! when the receiver takes it, nor when it has to wait in a queue, nor when it is captured.
 #![allow(unsafe_code)] // A global allocator cannot be written without.
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 use uml_switch::core::{
     EgressLimits, Mode, PATIENCE, PortId, PortTraits, Switch, SwitchConfig, TICK, TxOutcome,
     Verdict, Wire,
+};
+use uml_switch::mirror::bpf::{Instruction, Program};
+use uml_switch::mirror::{
+    CaptureSpec, Directions, Forwarded, Mirror, PortNames, Session, SessionId, Tail,
 };
 
 /// The system's allocator, which counts what this thread asks of it.
@@ -328,5 +332,57 @@ fn a_flood_that_waits_for_32_ports_allocates_nothing() {
         (0..WARM_UP).for_each(|_| cycle(&mut b));
         let count = allocations(|| (0..20).for_each(|_| cycle(&mut b)));
         assert_eq!(count, 0, "{mode:?}, {len} bytes");
+    }
+}
+
+struct Names;
+
+impl PortNames for Names {
+    fn write_name(&self, port: PortId, name: &mut String) {
+        use std::fmt::Write;
+        write!(name, "port {port} daemon uid 1001").unwrap();
+    }
+}
+
+/// Starts captures of all kinds.
+fn captures(mirror: &mut Mirror) -> Vec<Tail> {
+    let filter = [(0x80, 0, 0, 0), (0x35, 0, 1, 100), (0x06, 0, 0, 80), (0x06, 0, 0, 0)]
+        .map(|(code, jt, jf, k)| Instruction(code, jt, jf, k));
+    let filter = Program::try_from(filter.to_vec()).unwrap();
+    let specs = [
+        CaptureSpec::default(),
+        CaptureSpec { filter: Some(filter), ..CaptureSpec::default() },
+        CaptureSpec { ports: vec![1, 2, 3], ..CaptureSpec::default() },
+        CaptureSpec { direction: Some(Directions::Both), ..CaptureSpec::default() },
+    ];
+    let tails = specs.into_iter().zip(0..).map(|(spec, id)| {
+        let (session, tail) = Session::open(SessionId(id), spec, Box::new(|| ())).unwrap();
+        mirror.start(session).unwrap();
+        tail
+    });
+    tails.collect()
+}
+
+/// While there is room in their buffers, and when there is none.
+#[test]
+fn captures_allocate_nothing() {
+    for len in LENGTHS {
+        let mut b = Bench::new(Mode::Switch, 5);
+        let mut mirror = Mirror::default();
+        let _tails = captures(&mut mirror);
+        let frames = [(0, frame(1, 0, len)), (1, frame(0, 1, len)), (2, frame(EVERYBODY, 2, len))];
+        let mut round = |b: &mut Bench| {
+            for (from, bytes) in &frames {
+                let (from, time) = (b.ports[*from], Duration::from_secs(1));
+                let verdict = b.switch.forward(from, bytes, b.now, &mut b.clients);
+                let frame = Forwarded { from, verdict, bytes, time };
+                mirror.record(frame, b.switch.ports(), &Names);
+            }
+        };
+        // The names of the ports are told.
+        round(&mut b);
+        let count = allocations(|| (0..20_000).for_each(|_| round(&mut b)));
+        assert_eq!(count, 0, "{len} bytes");
+        mirror.stop_all(&Names);
     }
 }

@@ -7,14 +7,16 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::sys;
 
-/// Ignores the signals that a terminal, a pipe or a shell's job control would stop or end us with.
+/// Ignores the signals that a terminal, a pipe, a file's bound or a shell's job control would stop or
+/// end us with.
 ///
 /// # Errors
 /// Those of `sigaction(2)`.
 pub fn settle_signals() -> io::Result<()> {
-    // SIGTTIN and SIGTTOU stop a background process that touches its terminal. SIGPIPE is ignored
-    // by Rust's start-up already; it is listed for the reader.
-    for signal in [Signal::SIGPIPE, Signal::SIGTTIN, Signal::SIGTTOU] {
+    // SIGTTIN and SIGTTOU stop a background process that touches its terminal, SIGXFSZ ends one whose
+    // capture or log reaches `ulimit -f`. SIGPIPE is ignored by Rust's start-up already; it is listed
+    // for the reader.
+    for signal in [Signal::SIGPIPE, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGXFSZ] {
         sys::ignore_signal(signal)?;
     }
     Ok(())

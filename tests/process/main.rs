@@ -1,8 +1,10 @@
 //! The real binary over real sockets, without root: one file per behaviour that a user can see.
 #![allow(unreachable_pub)] // The shared modules belong to another target too.
 
+mod admin;
 mod background;
 mod bess;
+mod capture;
 mod client_sockets;
 mod command_line;
 mod compat_v0;
@@ -16,8 +18,11 @@ mod hostile_data;
 mod life_cycle;
 mod limits;
 mod logging;
+mod mirror;
 mod qemu_stream;
 mod slow_receivers;
 mod stdio;
 mod support;
 mod switching;
+mod uml_dump;
+mod vde_directory;

@@ -130,7 +130,7 @@ impl QemuClient {
         if let Err(error) = (&self.stream).read_to_end(&mut rest) {
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
         }
-        assert_eq!(rest, []);
+        assert!(rest.is_empty(), "{} bytes", rest.len());
     }
 
     /// Reads until `len` bytes of the next frame are there, length included.
