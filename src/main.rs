@@ -7,18 +7,20 @@
 //! with exit code 1, and nothing that was made stays behind.
 
 use std::io::{self, IsTerminal};
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::CommandFactory;
+use socket2::Socket;
 use tracing::info;
 
 use uml_switch::admin::{AdminSocket, Service};
 use uml_switch::cli::Args;
 use uml_switch::config::{Config, MirrorConfig};
-use uml_switch::control::SocketFile;
-use uml_switch::event_loop::{Ended, EventLoop, Sockets};
+use uml_switch::control::handshake::Dialect;
+use uml_switch::control::{SocketFile, VdeDirectory};
+use uml_switch::event_loop::{Ended, Entrance, EventLoop, LeadsTo, Sockets};
 use uml_switch::mirror::filter::{self, compile_outside};
 use uml_switch::mirror::sink::{Files, Format};
 use uml_switch::mirror::{CaptureSpec, Recorder};
@@ -69,7 +71,7 @@ fn serve(mut config: Config) -> Result<Ended> {
 
     // The files are removed when this function returns, by whatever way.
     let (control, control_file) = SocketFile::claim(&config.control, socket2::Type::STREAM)?;
-    control.listen(BACKLOG).context("cannot listen on the control socket")?;
+    let (entrances, entrance_files) = entrances(&config, control)?;
     let (named_data, _data_file) = match &config.named_data {
         None => (None, None),
         Some(path) => {
@@ -97,7 +99,7 @@ fn serve(mut config: Config) -> Result<Ended> {
     // Dropped when the loop has gone, whose end it waits for.
     let _recorder;
     let sockets = Sockets {
-        listener: UnixListener::from(control),
+        entrances,
         named_data,
         addresses: DataAddresses::new(control_file.absolute()),
         uplink,
@@ -119,8 +121,49 @@ fn serve(mut config: Config) -> Result<Ended> {
     if let Some(window) = scheduling.busy_poll() {
         event_loop.look_before_sleeping(window);
     }
+    entrance_files.report();
     info!(control = %control_file.absolute().display(), "serving");
     event_loop.run().context("cannot go on serving")
+}
+
+/// What stands for entrances in the file system, and is removed when the switch ends.
+#[derive(Default)]
+struct EntranceFiles {
+    vde: Option<VdeDirectory>,
+    connections: Vec<(&'static str, SocketFile)>,
+}
+
+impl EntranceFiles {
+    fn report(&self) {
+        if let Some(directory) = &self.vde {
+            info!(kind = Dialect::Vde.kind(), path = %directory.ctl().display(), "socket open");
+        }
+        for (kind, file) in &self.connections {
+            info!(kind, path = %file.absolute().display(), "socket open");
+        }
+    }
+}
+
+/// The sockets that guests connect to, `control` among them.
+fn entrances(config: &Config, control: Socket) -> Result<(Vec<Entrance>, EntranceFiles)> {
+    let mut entrances = vec![listen(control, LeadsTo::Handshake(Dialect::UmlSwitch))?];
+    let mut files = EntranceFiles::default();
+    if let Some(path) = &config.vde {
+        let (socket, directory) = VdeDirectory::claim(path, config.access)?;
+        files.vde = Some(directory);
+        entrances.push(listen(socket, LeadsTo::Handshake(Dialect::Vde))?);
+    }
+    for (kind, path) in &config.connections {
+        let (socket, file) = SocketFile::claim_with(path, kind.socket_type, config.access)?;
+        files.connections.push((kind.name, file));
+        entrances.push(listen(socket, LeadsTo::Port(kind))?);
+    }
+    Ok((entrances, files))
+}
+
+fn listen(socket: Socket, leads_to: LeadsTo) -> Result<Entrance> {
+    socket.listen(BACKLOG).context("cannot listen for guests")?;
+    Ok(Entrance { socket, leads_to })
 }
 
 /// The admin socket. Guests can do without one where nobody has asked for it.

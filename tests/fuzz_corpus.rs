@@ -12,6 +12,14 @@ mod frame_path;
 #[path = "fuzz/checks/handshake.rs"]
 mod handshake;
 
+#[path = "fuzz/checks/stream_frames.rs"]
+mod stream_frames;
+
+#[test]
+fn streams_of_frames_stand_every_input_of_their_corpus() {
+    replay("stream_frames", stream_frames::check);
+}
+
 #[test]
 fn the_handshake_stands_every_input_of_its_corpus() {
     replay("handshake", handshake::check);

@@ -15,8 +15,8 @@
 //! announced, so the request is complete at 122 bytes, and what has come with it is looked at for a
 //! description. A stream has no packets: where a read ends says nothing of where a request ends.
 //!
-//! The low byte of a v3 `type` is what is asked for: 0 a port, 1 a copy of all frames, as Netkit's
-//! `uml_dump` asks for it. (libvdeplug means port 0 by 1, which is the uplink's here.)
+//! The low byte of a v3 `type` is what is asked for: 0 a port. By 1 `uml_dump` of Netkit, at the C
+//! program's socket, means a copy of all frames, and libvdeplug, in a VDE directory, port number 0.
 
 use super::address::{ClientAddr, SOCKADDR_LEN};
 
@@ -32,6 +32,25 @@ pub enum Version {
     V1,
     /// Every kernel since, libvdeplug, Click and Bochs.
     V3,
+}
+
+/// Whose clients come to a socket: the same request does not mean the same to all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Those of the C program.
+    UmlSwitch,
+    /// Those of `vde_switch`.
+    Vde,
+}
+
+impl Dialect {
+    /// What a port that was asked for is called.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Dialect::UmlSwitch => "daemon",
+            Dialect::Vde => "vde",
+        }
+    }
 }
 
 /// What a client asks for.
@@ -76,6 +95,9 @@ pub enum Refusal {
     /// Only root and the switch's own user may see others' frames.
     #[error("captures are for root and the switch's own user")]
     NotForYou,
+    /// There is one, or there will be when its interface is back.
+    #[error("port 0 is the uplink's")]
+    Uplink,
     /// The client's address is no address of a unix socket.
     #[error("the client's address is not a unix socket's")]
     Address,
@@ -93,8 +115,8 @@ pub enum Progress {
 }
 
 /// Reads a request from the bytes that have come so far, from the first one on.
-pub fn parse(bytes: &[u8]) -> Progress {
-    match parse_whole(bytes) {
+pub fn parse(bytes: &[u8], dialect: Dialect) -> Progress {
+    match parse_whole(bytes, dialect) {
         None => Progress::Incomplete,
         Some(Ok(request)) => Progress::Complete(request),
         Some(Err(refusal)) => Progress::Refused(refusal),
@@ -102,11 +124,11 @@ pub fn parse(bytes: &[u8]) -> Progress {
 }
 
 /// `None` while bytes are missing.
-fn parse_whole(bytes: &[u8]) -> Option<Result<Request, Refusal>> {
+fn parse_whole(bytes: &[u8], dialect: Dialect) -> Option<Result<Request, Refusal>> {
     match u32_at(bytes, 0)? {
         MAGIC => match u32_at(bytes, 4)? {
             REQ_NEW_CONTROL => old_request(Version::V1, bytes, V1_LEN),
-            3 => v3_request(bytes),
+            3 => v3_request(bytes, dialect),
             other => Some(Err(Refusal::Version(other))),
         },
         REQ_NEW_CONTROL => old_request(Version::V0, bytes, V0_LEN),
@@ -126,16 +148,17 @@ fn old_request(version: Version, bytes: &[u8], len: usize) -> Option<Result<Requ
     }))
 }
 
-fn v3_request(bytes: &[u8]) -> Option<Result<Request, Refusal>> {
+fn v3_request(bytes: &[u8], dialect: Dialect) -> Option<Result<Request, Refusal>> {
     let kind = u32_at(bytes, 8)?;
     // The low byte says what is asked, the rest which port is wished for.
-    let wanted = match kind & 0xff {
-        REQ_NEW_CONTROL => Wanted::Port,
-        REQ_NEW_DUMP => Wanted::Copies,
+    let number = Some(kind >> 8).filter(|&number| number != 0);
+    let (wanted, wish) = match (kind & 0xff, dialect) {
+        (REQ_NEW_CONTROL, _) => (Wanted::Port, number),
+        (REQ_NEW_DUMP, Dialect::UmlSwitch) => (Wanted::Copies, number),
+        (REQ_NEW_PORT0, Dialect::Vde) => (Wanted::Port, Some(0)),
         _ => return Some(Err(Refusal::Type(kind))),
     };
     let client = client_at(bytes, V3_LEN - SOCKADDR_LEN)?;
-    let wish = Some(kind >> 8).filter(|&number| number != 0);
     let description = description(&bytes[V3_LEN..]);
     Some(client.map(|client| Request { wanted, version: Version::V3, wish, client, description }))
 }
@@ -171,6 +194,9 @@ const REQ_NEW_CONTROL: u32 = 0;
 /// `REQ_NEW_DUMP` of Netkit's `uml_switch`: give me a copy of everything.
 const REQ_NEW_DUMP: u32 = 1;
 
+/// `REQ_NEW_PORT0` of libvdeplug: give me port 0, which a `vde_switch` gives to nobody who does not ask.
+const REQ_NEW_PORT0: u32 = 1;
+
 const V0_LEN: usize = 4 + 6 + SOCKADDR_LEN;
 const V1_LEN: usize = 8 + 6 + SOCKADDR_LEN;
 const V3_LEN: usize = 12 + SOCKADDR_LEN;
@@ -201,7 +227,7 @@ mod tests {
     }
 
     fn complete(bytes: &[u8]) -> Request {
-        match parse(bytes) {
+        match parse(bytes, Dialect::UmlSwitch) {
             Progress::Complete(request) => request,
             other => panic!("{other:?}"),
         }
@@ -216,7 +242,11 @@ mod tests {
         for (version, bytes, len) in rows {
             assert_eq!(bytes.len(), len);
             for split in 0..len {
-                assert_eq!(parse(&bytes[..split]), Progress::Incomplete, "{version:?} at {split}");
+                assert_eq!(
+                    parse(&bytes[..split], Dialect::UmlSwitch),
+                    Progress::Incomplete,
+                    "{version:?} at {split}"
+                );
             }
             let request = complete(&bytes);
             assert_eq!((request.version, request.wish), (version, None));
@@ -253,8 +283,17 @@ mod tests {
     }
 
     #[test]
+    fn a_vde_client_means_port_0_by_type_1() {
+        let Progress::Complete(request) = parse(&v3(1), Dialect::Vde) else { panic!() };
+        assert_eq!((request.wanted, request.wish), (Wanted::Port, Some(0)));
+        let Progress::Complete(request) = parse(&v3(7 << 8), Dialect::Vde) else { panic!() };
+        assert_eq!((request.wanted, request.wish), (Wanted::Port, Some(7)));
+        assert_eq!(parse(&v3(2), Dialect::Vde), Progress::Refused(Refusal::Type(2)));
+    }
+
+    #[test]
     fn what_cannot_become_a_request_is_refused_at_the_first_byte_that_tells() {
-        let refused = |bytes: &[u8]| match parse(bytes) {
+        let refused = |bytes: &[u8]| match parse(bytes, Dialect::UmlSwitch) {
             Progress::Refused(refusal) => refusal,
             other => panic!("{other:?}"),
         };
@@ -278,7 +317,7 @@ mod tests {
             let bytes = [start, rest].concat();
             let mut settled: Option<Progress> = None;
             for len in 0..=bytes.len() {
-                match (parse(&bytes[..len]), &settled) {
+                match (parse(&bytes[..len], Dialect::UmlSwitch), &settled) {
                     (Progress::Incomplete, before) => prop_assert!(before.is_none()),
                     (Progress::Complete(request), Some(Progress::Complete(before))) => {
                         prop_assert_eq!(&request.client, &before.client);

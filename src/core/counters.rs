@@ -20,6 +20,8 @@ pub enum RxDrop {
     Hairpin,
     /// Sent to the port's data socket by somebody who is not the port's client.
     Stranger,
+    /// Announced with a length that no frame can have; the connection has been closed for it.
+    BadLength,
 }
 
 /// Why a copy of a frame was not given to a port's client.
@@ -79,6 +81,8 @@ counters! {
         rx_hairpin,
         /// [`RxDrop::Stranger`].
         rx_stranger,
+        /// [`RxDrop::BadLength`].
+        rx_bad_length,
         /// Copies of frames that were meant for the port.
         tx_offered,
         /// Copies that its client was given.
@@ -103,7 +107,7 @@ counters! {
 impl PortCounters {
     /// Frames received that were dropped, for any reason.
     pub fn rx_dropped(&self) -> u64 {
-        self.rx_runt + self.rx_oversize + self.rx_hairpin + self.rx_stranger
+        self.rx_runt + self.rx_oversize + self.rx_hairpin + self.rx_stranger + self.rx_bad_length
     }
 
     /// Copies meant for the port that were dropped, for any reason.
@@ -122,6 +126,7 @@ impl PortCounters {
             RxDrop::Oversize => &mut self.rx_oversize,
             RxDrop::Hairpin => &mut self.rx_hairpin,
             RxDrop::Stranger => &mut self.rx_stranger,
+            RxDrop::BadLength => &mut self.rx_bad_length,
         };
         *counter += 1;
     }
@@ -151,12 +156,14 @@ mod tests {
     #[test]
     fn each_reason_has_a_counter_that_is_in_the_sum() {
         let mut counters = PortCounters::default();
-        for reason in [RxDrop::Runt, RxDrop::Oversize, RxDrop::Hairpin, RxDrop::Stranger] {
+        for reason in
+            [RxDrop::Runt, RxDrop::Oversize, RxDrop::Hairpin, RxDrop::Stranger, RxDrop::BadLength]
+        {
             counters.count_rx_drop(reason);
         }
         for reason in [TxDrop::NoReceiver, TxDrop::LinkDown, TxDrop::Refused] {
             counters.count_tx_drop(reason);
         }
-        assert_eq!((counters.rx_dropped(), counters.tx_dropped()), (4, 3));
+        assert_eq!((counters.rx_dropped(), counters.tx_dropped()), (5, 3));
     }
 }

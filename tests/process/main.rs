@@ -3,10 +3,12 @@
 
 mod admin;
 mod background;
+mod bess;
 mod capture;
 mod client_sockets;
 mod command_line;
 mod compat_v0;
+mod connections;
 mod control_protocol;
 mod exhaustion;
 mod host_load;
@@ -17,8 +19,10 @@ mod life_cycle;
 mod limits;
 mod logging;
 mod mirror;
+mod qemu_stream;
 mod slow_receivers;
 mod stdio;
 mod support;
 mod switching;
 mod uml_dump;
+mod vde_directory;

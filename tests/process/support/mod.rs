@@ -3,6 +3,7 @@
 
 mod client;
 mod compat;
+mod connections;
 mod ctl;
 mod daemon;
 mod frames;
@@ -17,6 +18,9 @@ pub use client::{
     uninterrupted,
 };
 pub use compat::with_shared_data_socket;
+pub use connections::{
+    BESS, BessClient, Guest, QEMU, QemuClient, on_stream, reach, with_connections,
+};
 pub use ctl::{Capture, Captured, ask, ctl, frames_of, ports, reply_on};
 pub use daemon::Background;
 pub use frames::{BROADCAST, Mac, frame, mac, udp_frame};
