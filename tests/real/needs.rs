@@ -10,6 +10,8 @@ pub enum Need {
     Tap,
     /// User-Mode Linux, and what its guests run.
     Guests,
+    /// QEMU, and the kernel that its guests run.
+    Qemu,
     /// `vde_plug`.
     VdePlug,
     /// Real-time scheduling and locked memory, for root at least.
@@ -33,6 +35,11 @@ impl Need {
             Need::Guests => command("linux.uml", "user-mode-linux")
                 .or_else(|| command("ping", "iputils-ping"))
                 .or_else(|| command("ip", "iproute2")),
+            Need::Qemu => command("qemu-system-x86_64", "qemu-system-x86")
+                .or_else(|| command("busybox", "busybox-static"))
+                .or_else(|| command("fping", "fping"))
+                .or_else(|| command("apt-get", "apt, for a kernel for QEMU"))
+                .or_else(|| command("setpriv", "util-linux")),
             Need::VdePlug => command("vde_plug", "vde2"),
             Need::RealTime => {
                 let first = std::process::Command::new("chrt").args(["-f", "1", "true"]).output();
