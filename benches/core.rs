@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use uml_switch::control::handshake;
+use uml_switch::control::handshake::{self, Dialect};
 use uml_switch::core::{
     EgressLimits, EgressQueue, FramePool, Mode, PortId, PortTraits, Switch, SwitchConfig,
     TxOutcome, Verdict, Wire,
@@ -296,7 +296,9 @@ fn handshake(criterion: &mut Criterion) {
     for (name, description) in [("kernel", &[0; 2][..]), ("description", &[b'd'; 128])] {
         let bytes = [&request, description].concat();
         group.throughput(Throughput::Bytes(bytes.len() as u64));
-        group.bench_function(name, |b| b.iter(|| handshake::parse(black_box(&bytes))));
+        group.bench_function(name, |b| {
+            b.iter(|| handshake::parse(black_box(&bytes), Dialect::UmlSwitch))
+        });
     }
     group.finish();
 }

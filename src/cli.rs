@@ -6,17 +6,23 @@
 //! program reads them: `-unix` takes whatever comes next, and takes two values once `-compat-v0` has
 //! been given.
 
+mod connection_sockets;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser};
+use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Group};
 use tracing::level_filters::LevelFilter;
 
 use crate::core::UPLINK_NUMBER;
 use crate::mirror::MAX_SNAPLEN;
 use crate::mirror::sink::Ring;
 use crate::port::TapName;
+
+pub use connection_sockets::ConnectionSockets;
 
 /// Joins User-Mode Linux guests and their host to one Ethernet.
 #[derive(Debug, Parser)]
@@ -36,6 +42,28 @@ pub struct Args {
     /// Data socket of --compat-v0: where all guests send their frames [default: /tmp/uml.data]
     #[arg(long, value_name = "DATA", requires = "compat_v0")]
     pub data: Option<PathBuf>,
+
+    /// Directory for libvdeplug: UML eth0=vde,DIR, QEMU -netdev vde,sock=DIR, vde_plug DIR; made if
+    /// there is none
+    #[arg(long, value_name = "DIR")]
+    pub vde: Option<PathBuf>,
+
+    /// What else guests connect to.
+    #[command(flatten)]
+    pub connections: ConnectionSockets,
+
+    /// Mode of the sockets that guests connect to, all but CTL; of --vde's directory too, which can be
+    /// searched by who has any right [default: 600 for --vde, else as the umask leaves it]
+    #[arg(long, value_name = "OCTAL", value_parser = file_mode)]
+    pub mode: Option<Mode>,
+
+    /// Group of those sockets and of --vde's directory
+    #[arg(long, value_name = "NAME|GID", value_parser = group)]
+    pub group: Option<Gid>,
+
+    /// Socket for whoever runs the switch, as uml_switchctl uses it [default: CTL.admin]
+    #[arg(long, value_name = "PATH")]
+    pub admin: Option<PathBuf>,
 
     /// Connect the switch to this TAP interface of the host, creating it if there is none
     #[arg(long, value_name = "DEV")]
@@ -137,6 +165,20 @@ fn port_number(word: &str) -> Result<u32, String> {
         Ok(number @ 0..=MAX_PORTS) => Ok(number),
         _ if word == "uplink" => Ok(UPLINK_NUMBER),
         _ => Err(format!("not uplink or 0 to {MAX_PORTS}")),
+    }
+}
+
+/// A mode such as 660, for reading and writing.
+fn file_mode(word: &str) -> Result<Mode, String> {
+    let bits = u32::from_str_radix(word, 8).ok().filter(|bits| *bits <= 0o777);
+    bits.and_then(Mode::from_bits).ok_or_else(|| "not an octal mode from 0 to 777".to_owned())
+}
+
+/// A group of this machine, or any number.
+fn group(word: &str) -> Result<Gid, String> {
+    match Group::from_name(word) {
+        Ok(Some(group)) => Ok(group.gid),
+        _ => word.parse().map(Gid::from_raw).map_err(|_| "there is no such group".to_owned()),
     }
 }
 
@@ -307,6 +349,12 @@ mod tests {
             "--max-ports 70000",
             "--mtu 10",
             "--mtu 65532",
+            "--vde",
+            "--vde V --mode 888",
+            "--vde V --mode 1777",
+            "--vde V --group no-such-group-here",
+            "--bess",
+            "--qemu",
             "--busy-poll 0",
             "--busy-poll 1001",
             "--busy-poll",

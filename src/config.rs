@@ -1,18 +1,20 @@
 //! What the switch is to do, checked and with defaults filled in. The rest of the program sees only
 //! this, never the words that were typed.
 
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+use crate::admin;
 use crate::cli::Args;
-use crate::control::SUN_PATH_LEN;
+use crate::control::{Access, SUN_PATH_LEN, ctl_of};
 use crate::core::{EgressLimits, Mode, OVERHEAD, SwitchConfig};
 use crate::mirror::CaptureSpec;
 use crate::mirror::sink::Ring;
-use crate::port::TapName;
+use crate::port::{CONNECTION_KINDS, ConnectionKind, TapName};
 use crate::runtime::Scheduling;
 
 /// A checked configuration.
@@ -22,6 +24,14 @@ pub struct Config {
     pub control: PathBuf,
     /// The path of the data socket that all ports share, if the oldest kernels are to be served.
     pub named_data: Option<PathBuf>,
+    /// The VDE directory.
+    pub vde: Option<PathBuf>,
+    /// Kinds of port that have a socket of their own, and its path.
+    pub connections: Vec<(&'static ConnectionKind, PathBuf)>,
+    /// Who may connect to the sockets of the last two.
+    pub access: Access,
+    /// The admin socket.
+    pub admin: AdminPath,
     /// The uplink's interface.
     pub tap: Option<TapName>,
     /// Go into the background.
@@ -49,6 +59,15 @@ pub struct MirrorConfig {
     pub spec: CaptureSpec,
 }
 
+/// Where the admin socket is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminPath {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whether it was named; otherwise the switch can do without it.
+    pub is_asked_for: bool,
+}
+
 /// Why a command line that can be read cannot be carried out.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -59,8 +78,19 @@ pub enum ConfigError {
     #[error("the path {} is too long: a socket's has at most {} bytes", .0.display(), SUN_PATH_LEN - 1)]
     LongPath(PathBuf),
     /// One path for two sockets.
-    #[error("control and data socket have the same path {}", .0.display())]
+    #[error("two sockets have the same path {}", .0.display())]
     SamePath(PathBuf),
+    /// Nothing that they could be of.
+    #[error(
+        "--mode and --group are those of the sockets of --vde, {}, and there is none",
+        options()
+    )]
+    NoSocketToOpen,
+}
+
+fn options() -> String {
+    let options: Vec<_> = CONNECTION_KINDS.iter().map(|kind| format!("--{}", kind.name)).collect();
+    options.join(", ")
 }
 
 impl TryFrom<Args> for Config {
@@ -68,15 +98,23 @@ impl TryFrom<Args> for Config {
 
     fn try_from(args: Args) -> Result<Self, ConfigError> {
         let control = socket_path(args.unix)?;
-        let named_data = if args.compat_v0 {
-            let data = socket_path(args.data.unwrap_or_else(|| DEFAULT_DATA.into()))?;
-            if data == control {
-                return Err(ConfigError::SamePath(data));
-            }
-            Some(data)
-        } else {
-            None
+        let data = args.compat_v0.then(|| args.data.unwrap_or_else(|| DEFAULT_DATA.into()));
+        let named_data = data.map(socket_path).transpose()?;
+        let admin = match args.admin {
+            Some(path) => AdminPath { path: socket_path(path)?, is_asked_for: true },
+            None => AdminPath { path: admin::default_path(&control), is_asked_for: false },
         };
+        let ctl = args.vde.as_deref().map(ctl_of).map(socket_path).transpose()?;
+        let connections = args.connections.0;
+        let paths = connections.iter().map(|(_, path)| socket_path(path.clone()));
+        let paths = paths.collect::<Result<Vec<_>, _>>()?;
+        let asked_for = admin.is_asked_for.then_some(&admin.path);
+        let others = named_data.iter().chain(asked_for).chain(&ctl).chain(&paths);
+        all_different(others.chain([&control]))?;
+        let access = Access { mode: args.mode, group: args.group };
+        if access != Access::default() && ctl.is_none() && paths.is_empty() {
+            return Err(ConfigError::NoSocketToOpen);
+        }
         let switch = SwitchConfig {
             mode: if args.hub { Mode::Hub } else { Mode::Switch },
             max_ports: args.max_ports,
@@ -95,8 +133,21 @@ impl TryFrom<Args> for Config {
             let spec = CaptureSpec { ports, snaplen, ..CaptureSpec::default() };
             MirrorConfig { file, ring: args.mirror_ring, filter: args.mirror_filter, spec }
         });
-        let Args { tap, daemon, log, .. } = args;
-        Ok(Config { control, named_data, tap, daemon, log, scheduling, switch, mirror })
+        let Args { tap, daemon, log, vde, .. } = args;
+        Ok(Config {
+            control,
+            named_data,
+            vde,
+            connections,
+            access,
+            admin,
+            tap,
+            daemon,
+            log,
+            scheduling,
+            switch,
+            mirror,
+        })
     }
 }
 
@@ -108,6 +159,16 @@ fn socket_path(path: PathBuf) -> Result<PathBuf, ConfigError> {
         return Err(ConfigError::LongPath(path));
     }
     Ok(path)
+}
+
+fn all_different<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Result<(), ConfigError> {
+    let mut seen = HashSet::new();
+    for path in paths {
+        if !seen.insert(path) {
+            return Err(ConfigError::SamePath(path.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// As the C program has it.
@@ -148,5 +209,22 @@ mod tests {
         assert_eq!(config("-unix /").unwrap_err(), ConfigError::NoName("/".into()));
         let same = config("-compat-v0 -unix /tmp/a /tmp/a");
         assert!(matches!(same, Err(ConfigError::SamePath(_))));
+        for line in
+            ["--bess a --qemu a", "--bess v/ctl --vde v", "-unix a --qemu a", "--admin a --bess a"]
+        {
+            assert!(matches!(config(line), Err(ConfigError::SamePath(_))), "{line}");
+        }
+        let long = format!("--vde /{}", "a".repeat(103));
+        assert!(matches!(config(&long), Err(ConfigError::LongPath(_))));
+    }
+
+    #[test]
+    fn every_kind_of_connection_has_its_option() {
+        for kind in CONNECTION_KINDS {
+            let config = config(&format!("--{} /tmp/x --mode 660", kind.name)).unwrap();
+            assert_eq!(config.connections, [(kind, PathBuf::from("/tmp/x"))]);
+        }
+        assert_eq!(config("--mode 660").unwrap_err(), ConfigError::NoSocketToOpen);
+        assert_eq!(config("--group 0").unwrap_err(), ConfigError::NoSocketToOpen);
     }
 }

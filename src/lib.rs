@@ -8,6 +8,7 @@
 //! | [`control`] | how a client asks for a port |
 //! | [`event_loop`] | readiness, timers, turns: the one thread that serves everybody |
 //! | [`mirror`] | copies of frames for captures |
+//! | [`admin`] | the socket of whoever runs the switch |
 //! | [`runtime`] | signals, background, messages: the life of the process |
 //! | [`cli`], [`config`] | what was typed, and what it means |
 //! | [`log_limit`] | a bound for messages that clients can cause |
@@ -17,6 +18,7 @@
 //! `core` depends on nothing else here; `port`, `control` and `mirror` depend on it, `event_loop` on those,
 //! and the program on all.
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -7,17 +7,20 @@
 //! with exit code 1, and nothing that was made stays behind.
 
 use std::io::{self, IsTerminal};
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::CommandFactory;
+use socket2::Socket;
 use tracing::info;
 
+use uml_switch::admin::{AdminSocket, Service};
 use uml_switch::cli::Args;
 use uml_switch::config::{Config, MirrorConfig};
-use uml_switch::control::SocketFile;
-use uml_switch::event_loop::{Ended, EventLoop, Sockets};
+use uml_switch::control::handshake::Dialect;
+use uml_switch::control::{SocketFile, VdeDirectory};
+use uml_switch::event_loop::{Ended, Entrance, EventLoop, LeadsTo, Sockets};
 use uml_switch::mirror::filter::{self, compile_outside};
 use uml_switch::mirror::sink::{Files, Format};
 use uml_switch::mirror::{CaptureSpec, Recorder};
@@ -66,7 +69,7 @@ fn serve(mut config: Config) -> Result<Ended> {
 
     // The files are removed when this function returns, by whatever way.
     let (control, control_file) = SocketFile::claim(&config.control, socket2::Type::STREAM)?;
-    control.listen(BACKLOG).context("cannot listen on the control socket")?;
+    let (entrances, _entrance_files) = entrances(&config, control)?;
     let (named_data, _data_file) = match &config.named_data {
         None => (None, None),
         Some(path) => {
@@ -74,6 +77,7 @@ fn serve(mut config: Config) -> Result<Ended> {
             (Some(NamedDataSocket::new(UnixDatagram::from(socket))), Some(file))
         }
     };
+    let admin = admin_socket(&config)?;
     let uplink = config.tap.map(|name| {
         let device = TapPort::open(&name).map_err(|error| {
             let error = format!("{:#}", anyhow::Error::from(error));
@@ -93,7 +97,7 @@ fn serve(mut config: Config) -> Result<Ended> {
     // Dropped when the loop has gone, whose end it waits for.
     let _recorder;
     let sockets = Sockets {
-        listener: UnixListener::from(control),
+        entrances,
         named_data,
         addresses: DataAddresses::new(control_file.absolute()),
         uplink,
@@ -101,7 +105,7 @@ fn serve(mut config: Config) -> Result<Ended> {
         watch_terminal,
     };
     let mut event_loop = EventLoop::new(config.switch, sockets).context("cannot start serving")?;
-    // Threads are as ordinary as this one still is.
+    // Threads that are started now are as ordinary as this one still is.
     _recorder = match mirror {
         None => None,
         Some((spec, files)) => {
@@ -109,12 +113,52 @@ fn serve(mut config: Config) -> Result<Ended> {
             Some(Recorder::start(tail, files).context("cannot capture")?)
         }
     };
+    let admin = Service::start(admin, event_loop.handle()).context("cannot start serving")?;
+    event_loop.leave_copies_to(Box::new(admin.desk()));
     scheduling.apply()?;
     if let Some(window) = scheduling.busy_poll() {
         event_loop.look_before_sleeping(window);
     }
     info!(control = %control_file.absolute().display(), "serving");
     event_loop.run().context("cannot go on serving")
+}
+
+/// What is removed when the switch ends.
+type SocketFiles = (Vec<SocketFile>, Option<VdeDirectory>);
+
+/// The sockets that guests connect to, `control` among them.
+fn entrances(config: &Config, control: Socket) -> Result<(Vec<Entrance>, SocketFiles)> {
+    let mut entrances = vec![listen(control, LeadsTo::Handshake(Dialect::UmlSwitch))?];
+    let mut files = (Vec::new(), None);
+    if let Some(path) = &config.vde {
+        let (socket, directory) = VdeDirectory::claim(path, config.access)?;
+        files.1 = Some(directory);
+        entrances.push(listen(socket, LeadsTo::Handshake(Dialect::Vde))?);
+    }
+    for (kind, path) in &config.connections {
+        let (socket, file) = SocketFile::claim_with(path, kind.socket_type, config.access)?;
+        files.0.push(file);
+        entrances.push(listen(socket, LeadsTo::Port(kind))?);
+    }
+    Ok((entrances, files))
+}
+
+fn listen(socket: Socket, leads_to: LeadsTo) -> Result<Entrance> {
+    socket.listen(BACKLOG).context("cannot listen for guests")?;
+    Ok(Entrance { socket, leads_to })
+}
+
+/// The admin socket. Guests can do without one where nobody has asked for it.
+fn admin_socket(config: &Config) -> Result<Option<AdminSocket>> {
+    let claimed = AdminSocket::claim(&config.admin.path);
+    if config.admin.is_asked_for {
+        return Ok(Some(claimed?));
+    }
+    let complained = |error| {
+        let error = anyhow::Error::from(error);
+        complain(format_args!("no admin socket, going on without it: {error:#}"));
+    };
+    Ok(claimed.map_err(complained).ok())
 }
 
 fn compile_filter(mirror: &mut MirrorConfig) -> Result<()> {

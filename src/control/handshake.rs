@@ -14,6 +14,9 @@
 //! its record; libvdeplug sends up to 128 bytes of text that describe the client. Neither length is
 //! announced, so the request is complete at 122 bytes, and what has come with it is looked at for a
 //! description. A stream has no packets: where a read ends says nothing of where a request ends.
+//!
+//! The low byte of a v3 `type` is what is asked for: 0 a port. By 1 `uml_dump` of Netkit, at the C
+//! program's socket, means a copy of all frames, and libvdeplug, in a VDE directory, port number 0.
 
 use super::address::{ClientAddr, SOCKADDR_LEN};
 
@@ -31,9 +34,39 @@ pub enum Version {
     V3,
 }
 
-/// A whole request for a port.
+/// Whose clients come to a socket: the same request does not mean the same to all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Those of the C program.
+    UmlSwitch,
+    /// Those of `vde_switch`.
+    Vde,
+}
+
+impl Dialect {
+    /// What a port that was asked for is called.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Dialect::UmlSwitch => "daemon",
+            Dialect::Vde => "vde",
+        }
+    }
+}
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A port.
+    Port,
+    /// A copy of every frame, and no port.
+    Copies,
+}
+
+/// A whole request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
+    /// What it is for.
+    pub wanted: Wanted,
     /// The layout it came in.
     pub version: Version,
     /// The port number that the client wishes to have.
@@ -56,9 +89,15 @@ pub enum Refusal {
     /// Neither the magic number nor a v0 request.
     #[error("{0:#010x} does not start a request")]
     Magic(u32),
-    /// Anything but a request for a port.
+    /// Anything but a request for a port or for copies.
     #[error("request type {0} is not served")]
     Type(u32),
+    /// Only root and the switch's own user may see others' frames.
+    #[error("captures are for root and the switch's own user")]
+    NotForYou,
+    /// There is one, or there will be when its interface is back.
+    #[error("port 0 is the uplink's")]
+    Uplink,
     /// The client's address is no address of a unix socket.
     #[error("the client's address is not a unix socket's")]
     Address,
@@ -76,8 +115,8 @@ pub enum Progress {
 }
 
 /// Reads a request from the bytes that have come so far, from the first one on.
-pub fn parse(bytes: &[u8]) -> Progress {
-    match parse_whole(bytes) {
+pub fn parse(bytes: &[u8], dialect: Dialect) -> Progress {
+    match parse_whole(bytes, dialect) {
         None => Progress::Incomplete,
         Some(Ok(request)) => Progress::Complete(request),
         Some(Err(refusal)) => Progress::Refused(refusal),
@@ -85,11 +124,11 @@ pub fn parse(bytes: &[u8]) -> Progress {
 }
 
 /// `None` while bytes are missing.
-fn parse_whole(bytes: &[u8]) -> Option<Result<Request, Refusal>> {
+fn parse_whole(bytes: &[u8], dialect: Dialect) -> Option<Result<Request, Refusal>> {
     match u32_at(bytes, 0)? {
         MAGIC => match u32_at(bytes, 4)? {
             REQ_NEW_CONTROL => old_request(Version::V1, bytes, V1_LEN),
-            3 => v3_request(bytes),
+            3 => v3_request(bytes, dialect),
             other => Some(Err(Refusal::Version(other))),
         },
         REQ_NEW_CONTROL => old_request(Version::V0, bytes, V0_LEN),
@@ -100,19 +139,28 @@ fn parse_whole(bytes: &[u8]) -> Option<Result<Request, Refusal>> {
 /// v0 and v1: the address is what ends them, and no more is asked.
 fn old_request(version: Version, bytes: &[u8], len: usize) -> Option<Result<Request, Refusal>> {
     let client = client_at(bytes.get(..len)?, len - SOCKADDR_LEN)?;
-    Some(client.map(|client| Request { version, wish: None, client, description: String::new() }))
+    Some(client.map(|client| Request {
+        wanted: Wanted::Port,
+        version,
+        wish: None,
+        client,
+        description: String::new(),
+    }))
 }
 
-fn v3_request(bytes: &[u8]) -> Option<Result<Request, Refusal>> {
+fn v3_request(bytes: &[u8], dialect: Dialect) -> Option<Result<Request, Refusal>> {
     let kind = u32_at(bytes, 8)?;
     // The low byte says what is asked, the rest which port is wished for.
-    if kind & 0xff != REQ_NEW_CONTROL {
-        return Some(Err(Refusal::Type(kind)));
-    }
+    let number = Some(kind >> 8).filter(|&number| number != 0);
+    let (wanted, wish) = match (kind & 0xff, dialect) {
+        (REQ_NEW_CONTROL, _) => (Wanted::Port, number),
+        (REQ_NEW_DUMP, Dialect::UmlSwitch) => (Wanted::Copies, number),
+        (REQ_NEW_PORT0, Dialect::Vde) => (Wanted::Port, Some(0)),
+        _ => return Some(Err(Refusal::Type(kind))),
+    };
     let client = client_at(bytes, V3_LEN - SOCKADDR_LEN)?;
-    let wish = Some(kind >> 8).filter(|&number| number != 0);
     let description = description(&bytes[V3_LEN..]);
-    Some(client.map(|client| Request { version: Version::V3, wish, client, description }))
+    Some(client.map(|client| Request { wanted, version: Version::V3, wish, client, description }))
 }
 
 fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
@@ -142,6 +190,12 @@ const MAGIC: u32 = 0xfeed_face;
 
 /// `REQ_NEW_CONTROL` of the same file: give me a port.
 const REQ_NEW_CONTROL: u32 = 0;
+
+/// `REQ_NEW_DUMP` of Netkit's `uml_switch`: give me a copy of everything.
+const REQ_NEW_DUMP: u32 = 1;
+
+/// `REQ_NEW_PORT0` of libvdeplug: give me port 0, which a `vde_switch` gives to nobody who does not ask.
+const REQ_NEW_PORT0: u32 = 1;
 
 const V0_LEN: usize = 4 + 6 + SOCKADDR_LEN;
 const V1_LEN: usize = 8 + 6 + SOCKADDR_LEN;
@@ -173,7 +227,7 @@ mod tests {
     }
 
     fn complete(bytes: &[u8]) -> Request {
-        match parse(bytes) {
+        match parse(bytes, Dialect::UmlSwitch) {
             Progress::Complete(request) => request,
             other => panic!("{other:?}"),
         }
@@ -188,7 +242,11 @@ mod tests {
         for (version, bytes, len) in rows {
             assert_eq!(bytes.len(), len);
             for split in 0..len {
-                assert_eq!(parse(&bytes[..split]), Progress::Incomplete, "{version:?} at {split}");
+                assert_eq!(
+                    parse(&bytes[..split], Dialect::UmlSwitch),
+                    Progress::Incomplete,
+                    "{version:?} at {split}"
+                );
             }
             let request = complete(&bytes);
             assert_eq!((request.version, request.wish), (version, None));
@@ -218,8 +276,24 @@ mod tests {
     }
 
     #[test]
+    fn copies_are_asked_for_by_type_1() {
+        assert_eq!(complete(&v3(0)).wanted, Wanted::Port);
+        assert_eq!(complete(&v3(7 << 8)).wanted, Wanted::Port);
+        assert_eq!(complete(&v3(1)).wanted, Wanted::Copies);
+    }
+
+    #[test]
+    fn a_vde_client_means_port_0_by_type_1() {
+        let Progress::Complete(request) = parse(&v3(1), Dialect::Vde) else { panic!() };
+        assert_eq!((request.wanted, request.wish), (Wanted::Port, Some(0)));
+        let Progress::Complete(request) = parse(&v3(7 << 8), Dialect::Vde) else { panic!() };
+        assert_eq!((request.wanted, request.wish), (Wanted::Port, Some(7)));
+        assert_eq!(parse(&v3(2), Dialect::Vde), Progress::Refused(Refusal::Type(2)));
+    }
+
+    #[test]
     fn what_cannot_become_a_request_is_refused_at_the_first_byte_that_tells() {
-        let refused = |bytes: &[u8]| match parse(bytes) {
+        let refused = |bytes: &[u8]| match parse(bytes, Dialect::UmlSwitch) {
             Progress::Refused(refusal) => refusal,
             other => panic!("{other:?}"),
         };
@@ -227,7 +301,7 @@ mod tests {
         assert_eq!(refused(&words(&[MAGIC, 2])), Refusal::Version(2));
         assert_eq!(refused(&words(&[MAGIC, 1])), Refusal::Version(1));
         assert_eq!(refused(&words(&[MAGIC, 99])), Refusal::Version(99));
-        assert_eq!(refused(&words(&[MAGIC, 3, 1])), Refusal::Type(1));
+        assert_eq!(refused(&words(&[MAGIC, 3, 2])), Refusal::Type(2));
         let mut bytes = v3(0);
         bytes[12] = 2;
         assert_eq!(refused(&bytes), Refusal::Address);
@@ -243,7 +317,7 @@ mod tests {
             let bytes = [start, rest].concat();
             let mut settled: Option<Progress> = None;
             for len in 0..=bytes.len() {
-                match (parse(&bytes[..len]), &settled) {
+                match (parse(&bytes[..len], Dialect::UmlSwitch), &settled) {
                     (Progress::Incomplete, before) => prop_assert!(before.is_none()),
                     (Progress::Complete(request), Some(Progress::Complete(before))) => {
                         prop_assert_eq!(&request.client, &before.client);

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::time::{Duration, Instant};
 
-use super::handshake::{self, MAX_REQUEST, Progress, Refusal, Request};
+use super::handshake::{self, Dialect, MAX_REQUEST, Progress, Refusal, Request};
 use crate::sys::Peer;
 
 /// Identifies one connection whose request is not complete. Never used again for another one.
@@ -33,6 +33,8 @@ pub struct Connection {
     pub data: UnixDatagram,
     /// Who connected.
     pub peer: Peer,
+    /// Which socket it has come by.
+    pub dialect: Dialect,
 }
 
 #[derive(Debug)]
@@ -138,7 +140,7 @@ impl Pending {
                 Ok(len) => {
                     let start = self.bytes.len();
                     self.bytes.extend_from_slice(&buffer[start..start + len]);
-                    let progress = handshake::parse(&self.bytes);
+                    let progress = handshake::parse(&self.bytes, self.connection.dialect);
                     if progress != Progress::Incomplete {
                         return Ok(progress);
                     }
@@ -148,7 +150,7 @@ impl Pending {
                 Err(error) => return Err(error),
             }
         }
-        Ok(handshake::parse(&self.bytes))
+        Ok(handshake::parse(&self.bytes, self.connection.dialect))
     }
 }
 
@@ -170,7 +172,7 @@ mod tests {
         let (stream, theirs) = UnixStream::pair().unwrap();
         stream.set_nonblocking(true).unwrap();
         let data = UnixDatagram::unbound().unwrap();
-        (Connection { stream, data, peer: PEER }, theirs)
+        (Connection { stream, data, peer: PEER, dialect: Dialect::UmlSwitch }, theirs)
     }
 
     fn request() -> Vec<u8> {

@@ -11,8 +11,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{AtFlags, OFlag, open};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, lstat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat, lstat, umask};
+use nix::unistd::{Gid, UnlinkatFlags, fchownat, unlinkat};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// Why a socket cannot have its path.
@@ -20,7 +20,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 pub enum ClaimError {
     /// Somebody serves it.
     #[error(
-        "another program serves the socket {}: stop it, or name another path with -unix",
+        "another program serves the socket {}: stop it, or name another path",
         .0.display()
     )]
     InUse(PathBuf),
@@ -47,6 +47,15 @@ pub enum ClaimError {
     },
 }
 
+/// Who may connect to a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// The mode of its path; without one it is as the umask leaves it.
+    pub mode: Option<Mode>,
+    /// The group of its path; without one it is what new files get.
+    pub group: Option<Gid>,
+}
+
 /// A path that leads to a socket of ours, until this is dropped.
 #[derive(Debug)]
 pub struct SocketFile {
@@ -62,13 +71,34 @@ impl SocketFile {
     /// # Errors
     /// [`ClaimError`]; what stands at the path has not been touched then.
     pub fn claim(path: &Path, kind: Type) -> Result<(Socket, SocketFile), ClaimError> {
+        SocketFile::claim_with(path, kind, Access::default())
+    }
+
+    /// The same for a socket that nobody but its owner may connect to.
+    ///
+    /// # Errors
+    /// As for [`SocketFile::claim`].
+    pub fn claim_for_owner(path: &Path, kind: Type) -> Result<(Socket, SocketFile), ClaimError> {
+        let mode = Some(Mode::S_IRUSR | Mode::S_IWUSR);
+        SocketFile::claim_with(path, kind, Access { mode, group: None })
+    }
+
+    /// The same for a socket that these may connect to.
+    ///
+    /// # Errors
+    /// As for [`SocketFile::claim`].
+    pub fn claim_with(
+        path: &Path,
+        kind: Type,
+        access: Access,
+    ) -> Result<(Socket, SocketFile), ClaimError> {
         let failed = |source| ClaimError::Bind { path: path.to_owned(), source };
         let addr = SockAddr::unix(path).map_err(failed)?;
         let socket =
             Socket::new(Domain::UNIX, kind.cloexec().nonblocking(), None).map_err(failed)?;
         let mut attempts = 0;
         loop {
-            match socket.bind(&addr) {
+            match bind(&socket, &addr, access.mode) {
                 Ok(()) => break,
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts < ATTEMPTS => {
                     attempts += 1;
@@ -78,6 +108,12 @@ impl SocketFile {
             }
         }
         let file = SocketFile::of(path).map_err(failed)?;
+        if access.group.is_some() {
+            // Nobody connects meanwhile: the socket does not listen yet.
+            let name = file.name.as_os_str();
+            fchownat(&file.directory, name, None, access.group, AtFlags::AT_SYMLINK_NOFOLLOW)
+                .map_err(|error| failed(error.into()))?;
+        }
         Ok((socket, file))
     }
 
@@ -109,6 +145,21 @@ impl Drop for SocketFile {
             let _ = unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir);
         }
     }
+}
+
+/// Binds `socket` to a path, which has this mode from its beginning on.
+fn bind(socket: &Socket, addr: &SockAddr, mode: Option<Mode>) -> io::Result<()> {
+    let Some(mode) = mode else { return socket.bind(addr) };
+    // Linux gives a path the mode of the socket that is bound to it (unix_bind), less the umask.
+    fchmod(socket, mode)?;
+    if !mode.intersects(OTHERS) {
+        return socket.bind(addr);
+    }
+    // No other thread has been started that could make a file now.
+    let before = umask(Mode::empty());
+    let bound = socket.bind(addr);
+    umask(before);
+    bound
 }
 
 /// Removes the socket at `path` if it is one and nobody serves it.
@@ -149,6 +200,9 @@ fn identity(stat: &FileStat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
 
+/// What a umask takes away, as people have it.
+const OTHERS: Mode = Mode::S_IRWXG.union(Mode::S_IRWXO);
+
 /// How often a path may turn out to be taken by something stale.
 const ATTEMPTS: u32 = 4;
 
@@ -172,6 +226,14 @@ mod tests {
         assert_eq!(file.absolute(), path.canonicalize().unwrap());
         drop(file);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_socket_for_its_owner_lets_nobody_else_connect() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin");
+        let (_socket, _file) = SocketFile::claim_for_owner(&path, Type::STREAM).unwrap();
+        assert_eq!(lstat(&path).unwrap().st_mode & 0o7777, 0o600);
     }
 
     #[test]

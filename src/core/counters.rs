@@ -7,6 +7,8 @@
 use std::fmt;
 use std::ops::AddAssign;
 
+use serde::{Deserialize, Serialize};
+
 /// Why a frame that came in at a port went nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RxDrop {
@@ -18,6 +20,8 @@ pub enum RxDrop {
     Hairpin,
     /// Sent to the port's data socket by somebody who is not the port's client.
     Stranger,
+    /// Announced with a length that no frame can have; the connection has been closed for it.
+    BadLength,
 }
 
 /// Why a copy of a frame was not given to a port's client.
@@ -34,7 +38,8 @@ pub enum TxDrop {
 macro_rules! counters {
     ($(#[$struct_doc:meta])* $name:ident { $($(#[$doc:meta])* $field:ident,)* }) => {
         $(#[$struct_doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
         pub struct $name { $($(#[$doc])* pub $field: u64,)* }
 
         impl AddAssign for $name {
@@ -76,6 +81,8 @@ counters! {
         rx_hairpin,
         /// [`RxDrop::Stranger`].
         rx_stranger,
+        /// [`RxDrop::BadLength`].
+        rx_bad_length,
         /// Copies of frames that were meant for the port.
         tx_offered,
         /// Copies that its client was given.
@@ -100,7 +107,7 @@ counters! {
 impl PortCounters {
     /// Frames received that were dropped, for any reason.
     pub fn rx_dropped(&self) -> u64 {
-        self.rx_runt + self.rx_oversize + self.rx_hairpin + self.rx_stranger
+        self.rx_runt + self.rx_oversize + self.rx_hairpin + self.rx_stranger + self.rx_bad_length
     }
 
     /// Copies meant for the port that were dropped, for any reason.
@@ -119,6 +126,7 @@ impl PortCounters {
             RxDrop::Oversize => &mut self.rx_oversize,
             RxDrop::Hairpin => &mut self.rx_hairpin,
             RxDrop::Stranger => &mut self.rx_stranger,
+            RxDrop::BadLength => &mut self.rx_bad_length,
         };
         *counter += 1;
     }
@@ -148,12 +156,14 @@ mod tests {
     #[test]
     fn each_reason_has_a_counter_that_is_in_the_sum() {
         let mut counters = PortCounters::default();
-        for reason in [RxDrop::Runt, RxDrop::Oversize, RxDrop::Hairpin, RxDrop::Stranger] {
+        for reason in
+            [RxDrop::Runt, RxDrop::Oversize, RxDrop::Hairpin, RxDrop::Stranger, RxDrop::BadLength]
+        {
             counters.count_rx_drop(reason);
         }
         for reason in [TxDrop::NoReceiver, TxDrop::LinkDown, TxDrop::Refused] {
             counters.count_tx_drop(reason);
         }
-        assert_eq!((counters.rx_dropped(), counters.tx_dropped()), (4, 3));
+        assert_eq!((counters.rx_dropped(), counters.tx_dropped()), (5, 3));
     }
 }

@@ -211,12 +211,12 @@ impl Switch {
         verdict
     }
 
-    /// Counts a datagram that reached the data socket of `to` but is not from its client.
-    pub fn refuse_stranger(&mut self, to: PortId, len: usize) {
-        if let Some(port) = self.ports.get_mut(to) {
+    /// Counts `len` bytes that came in at `at` and are no frame, for this reason.
+    pub fn refuse(&mut self, at: PortId, len: usize, reason: RxDrop) {
+        if let Some(port) = self.ports.get_mut(at) {
             port.counters.rx_frames += 1;
             port.counters.rx_bytes += len as u64;
-            port.counters.count_rx_drop(RxDrop::Stranger);
+            port.counters.count_rx_drop(reason);
         }
     }
 

@@ -219,12 +219,19 @@ impl Links {
         Some((id, Work { readable, writable, talking }))
     }
 
+    /// Sends what there is room for of a frame that `id` has been sent in part.
+    pub(super) fn send_rest(&mut self, id: PortId) {
+        if let Some(link) = self.link(id) {
+            link.endpoint.send_rest();
+        }
+    }
+
     /// Notes what became of an attempt to drain `id`: `more` frames could be sent at once, or none
     /// are `waiting`.
     pub(super) fn drained(&mut self, id: PortId, more: bool, waiting: bool) {
         let Some(link) = self.link(id) else { return };
         link.writable = more;
-        if !waiting && link.awaits_room {
+        if !waiting && link.awaits_room && !link.endpoint.has_rest() {
             link.awaits_room = false;
             self.watch(id, Interest::READABLE);
         }
@@ -286,7 +293,12 @@ impl Wire for Links {
         self.attempts += 1;
         let Some(link) = self.link(to) else { return TxOutcome::Dropped(TxDrop::NoReceiver) };
         let outcome = link.endpoint.send(frame);
-        if outcome == TxOutcome::Full && !link.awaits_room {
+        let awaits_room = match outcome {
+            TxOutcome::Full => true,
+            TxOutcome::Sent => link.endpoint.has_rest(),
+            TxOutcome::Dropped(_) => false,
+        };
+        if awaits_room && !link.awaits_room {
             link.awaits_room = true;
             self.watch(to, Interest::READABLE | Interest::WRITABLE);
         }

@@ -17,6 +17,7 @@
 
 mod admission;
 mod busy_poll;
+mod entrances;
 mod links;
 mod port_info;
 mod requests;
@@ -25,7 +26,6 @@ mod uplink;
 
 use std::io::{self};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::event::Event;
@@ -36,20 +36,22 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use tracing::{debug, info, warn};
 
-use crate::control::Handshakes;
-use crate::core::{PortCounters, PortId, Switch, SwitchConfig, UPLINK_NUMBER};
+use crate::control::{CopyDesk, Handshakes};
+use crate::core::{PortCounters, PortId, RxDrop, Switch, SwitchConfig, UPLINK_NUMBER};
 use crate::log_limit::{LogLimit, Suppressed};
 use crate::mirror::{Forwarded, Mirror};
 use crate::port::{
     DataAddresses, Endpoint, NamedDataSocket, NamedFrame, PeerClaims, Received, TapName, TapPort,
 };
 use busy_poll::{BusyPoll, poll_for};
+use entrances::Entrances;
 use links::{Links, Work};
 use port_info::Party;
 use requests::Requests;
 use token::Subject;
 use uplink::Uplink;
 
+pub use entrances::{Entrance, LeadsTo};
 pub use port_info::PortInfo;
 pub use requests::{Handle, RequestError};
 
@@ -74,8 +76,8 @@ const SEND_BUFFER: usize = 32_768;
 /// All that the loop is given: sockets that are bound, devices that are open.
 #[derive(Debug)]
 pub struct Sockets {
-    /// The control socket. It must not block.
-    pub listener: UnixListener,
+    /// The sockets that clients connect to.
+    pub entrances: Vec<Entrance>,
     /// The data socket that all ports share, if there is one.
     pub named_data: Option<NamedDataSocket>,
     /// The names of the ports' own data sockets.
@@ -104,7 +106,7 @@ pub struct EventLoop {
     poll: Poll,
     switch: Switch,
     links: Links,
-    listener: UnixListener,
+    entrances: Entrances,
     handshakes: Handshakes,
     named_data: Option<NamedDataSocket>,
     addresses: DataAddresses,
@@ -113,20 +115,16 @@ pub struct EventLoop {
     signals: SignalFd,
     busy_poll: Option<BusyPoll>,
     mirror: Mirror,
+    /// Who serves clients that want copies of frames.
+    copies: Option<Box<dyn CopyDesk>>,
     requests: Requests,
     send_buffer: usize,
     /// One frame, and one byte to see that it is too long.
     buffer: Vec<u8>,
-    /// Connections may wait to be accepted; not before `accept_again`, if that is set.
-    accepting: bool,
     /// Lines may have been typed at the terminal.
     typed: bool,
-    /// When to try again after descriptors had run out.
-    accept_again: Option<Instant>,
     /// Frames may wait in the shared data socket.
     named_data_ready: bool,
-    /// It has been said that guests wait because descriptors have run out.
-    said_exhausted: bool,
     ended: Option<Ended>,
 }
 
@@ -141,7 +139,10 @@ impl EventLoop {
         let watch = |descriptor, subject: Subject| {
             registry.register(&mut SourceFd(&descriptor), subject.token(), Interest::READABLE)
         };
-        watch(sockets.listener.as_raw_fd(), Subject::Listener)?;
+        let entrances = Entrances::new(sockets.entrances);
+        for (at, descriptor) in entrances.descriptors().enumerate() {
+            watch(descriptor, Subject::Entrance(at))?;
+        }
         watch(sockets.signals.as_raw_fd(), Subject::Signals)?;
         if let Some(named) = &sockets.named_data {
             watch(named.descriptor(), Subject::NamedData)?;
@@ -155,7 +156,7 @@ impl EventLoop {
             poll,
             switch: Switch::new(config),
             links,
-            listener: sockets.listener,
+            entrances,
             handshakes: Handshakes::default(),
             named_data: sockets.named_data,
             addresses: sockets.addresses,
@@ -164,14 +165,12 @@ impl EventLoop {
             signals: sockets.signals,
             busy_poll: None,
             mirror: Mirror::default(),
+            copies: None,
             requests,
             send_buffer: SEND_BUFFER.max(config.max_frame),
             buffer: vec![0; config.max_frame + 1],
-            accepting: false,
             typed: false,
-            accept_again: None,
             named_data_ready: false,
-            said_exhausted: false,
             ended: None,
         };
         if let Some((name, device)) = sockets.uplink {
@@ -191,6 +190,11 @@ impl EventLoop {
     /// Lets the loop look for events for up to `window` before it sleeps, where that pays.
     pub fn look_before_sleeping(&mut self, window: Duration) {
         self.busy_poll = Some(BusyPoll::new(window));
+    }
+
+    /// Lets `desk` serve clients that want copies of frames; without one they are refused.
+    pub fn leave_copies_to(&mut self, desk: Box<dyn CopyDesk>) {
+        self.copies = Some(desk);
     }
 
     /// Serves until a signal or the terminal ends it.
@@ -243,16 +247,15 @@ impl EventLoop {
     }
 
     fn has_work(&self) -> bool {
-        // Somebody who knocks while there are no descriptors is not worked on before the timer.
-        let accepting = self.accepting && self.accept_again.is_none();
-        self.links.has_ready() || accepting || self.named_data_ready || self.typed
+        let knocked = self.entrances.has_guests();
+        self.links.has_ready() || knocked || self.named_data_ready || self.typed
     }
 
     fn next_timer(&self) -> Option<Instant> {
         let timers = [
             self.switch.next_tick(),
             self.handshakes.next_deadline(),
-            self.accept_again,
+            self.entrances.next_attempt(),
             self.uplink.as_ref().and_then(Uplink::next_attempt),
         ];
         timers.into_iter().flatten().min()
@@ -269,7 +272,7 @@ impl EventLoop {
                 }
             }
             Some(Subject::Control(id)) => self.links.set_talking(id),
-            Some(Subject::Listener) => self.accepting = true,
+            Some(Subject::Entrance(at)) => self.entrances.knock(at),
             Some(Subject::Pending(id)) => self.read_request(id, now),
             Some(Subject::NamedData) => self.named_data_ready = true,
             Some(Subject::Signals) => self.read_signal(),
@@ -317,6 +320,7 @@ impl EventLoop {
 
     /// Sends some of what waits for `id`.
     fn drain(&mut self, id: PortId, now: Instant) {
+        self.links.send_rest(id);
         let more = self.switch.drain(id, FRAMES_PER_TURN, now, &mut self.links);
         let waiting = self.switch.has_queued(id);
         self.links.drained(id, more, waiting);
@@ -338,7 +342,11 @@ impl EventLoop {
                     self.forward(id, len, now);
                     self.resume_released();
                 }
-                Received::Stranger(len) => self.switch.refuse_stranger(id, len),
+                Received::Stranger(len) => self.switch.refuse(id, len, RxDrop::Stranger),
+                Received::BadLength(len) => {
+                    self.lose_framing(id, len);
+                    return;
+                }
                 Received::Again => {}
                 Received::Nothing => return,
                 Received::Gone(error) => {
@@ -404,12 +412,9 @@ impl EventLoop {
             if let Some(suppressed) = LIMIT.admit(None).map(Suppressed::field) {
                 warn!(connections = expired, suppressed, "closed for not saying what they want");
             }
-            self.accepting |= self.accept_again.take().is_some();
+            self.entrances.descriptors_freed();
         }
-        if self.accept_again.is_some_and(|due| due <= now) {
-            self.accept_again = None;
-            self.accepting = true;
-        }
+        self.entrances.look_again(now);
         if let Some(uplink) = &mut self.uplink
             && let Some(device) = uplink.attempt(now)
         {
@@ -427,12 +432,26 @@ impl EventLoop {
         self.close_port(id);
     }
 
+    /// Closes `id`, whose client has announced a frame of `len` bytes: there is none so long, or it has
+    /// no bytes, and what follows cannot be told apart.
+    fn lose_framing(&mut self, id: PortId, len: u32) {
+        static LIMIT: LogLimit = LogLimit::new();
+        let uid = self.links.look_up(id).and_then(|(_, party)| party.uid());
+        if let Some(suppressed) = LIMIT.admit(uid).map(Suppressed::field) {
+            let longest = self.buffer.len() - 1;
+            warn!(port = %id, uid, len, longest, suppressed,
+                "closed for a frame of a length that is not carried; --mtu sets the longest");
+        }
+        self.switch.refuse(id, 0, RxDrop::BadLength);
+        self.close_port(id);
+    }
+
     fn close_port(&mut self, id: PortId) {
         let (endpoint, uid) = self.links.detach(id).unzip();
         let (kind, uid) = (endpoint.map(|endpoint| endpoint.kind()), uid.flatten());
         let counters = self.forget_port(id);
         // The descriptors that this has freed may be what somebody waits for.
-        self.accepting |= self.accept_again.take().is_some();
+        self.entrances.descriptors_freed();
         static LIMIT: LogLimit = LogLimit::new();
         if let Some(suppressed) = LIMIT.admit(uid).map(Suppressed::field) {
             let counters = counters.unwrap_or_default();

@@ -183,7 +183,6 @@ impl EventLoop {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixListener;
     use std::sync::mpsc;
     use std::thread::{self, JoinHandle};
     use std::time::Duration;
@@ -203,10 +202,8 @@ mod tests {
         let thread = thread::spawn(move || {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("ctl");
-            let listener = UnixListener::bind(&path).unwrap();
-            listener.set_nonblocking(true).unwrap();
             let sockets = Sockets {
-                listener,
+                entrances: Vec::new(),
                 named_data: None,
                 addresses: DataAddresses::new(&path),
                 uplink: None,

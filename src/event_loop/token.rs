@@ -7,8 +7,8 @@ use crate::core::PortId;
 /// more, so it cannot reach the port that took its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
-    /// The control socket.
-    Listener,
+    /// The entrance at this place, where clients connect.
+    Entrance(usize),
     /// The signals that end the process.
     Signals,
     /// The terminal that the process was started from.
@@ -32,7 +32,7 @@ impl Subject {
             (u64::from(id.generation()) << NUMBER_BITS) | (u64::from(id.number()) & NUMBER_MASK)
         };
         let (kind, rest) = match self {
-            Subject::Listener => (0, 0),
+            Subject::Entrance(at) => (0, at as u64),
             Subject::Signals => (1, 0),
             Subject::Terminal => (2, 0),
             Subject::NamedData => (3, 0),
@@ -50,7 +50,7 @@ impl Subject {
         let rest = bits & REST_MASK;
         let port = PortId::from_parts((rest & NUMBER_MASK) as u32, (rest >> NUMBER_BITS) as u32);
         Some(match bits >> REST_BITS {
-            0 => Subject::Listener,
+            0 => Subject::Entrance(rest as usize),
             1 => Subject::Signals,
             2 => Subject::Terminal,
             3 => Subject::NamedData,
@@ -78,7 +78,7 @@ mod tests {
     fn every_subject_survives_its_token() {
         let port = PortId::from_parts(65_535, u32::MAX);
         for subject in [
-            Subject::Listener,
+            Subject::Entrance(3),
             Subject::Signals,
             Subject::Terminal,
             Subject::NamedData,

@@ -48,6 +48,7 @@ pub enum OpenError {
 /// One client of the `daemon` transport.
 #[derive(Debug)]
 pub struct DaemonPort {
+    kind: &'static str,
     socket: UnixDatagram,
     link: Link,
     recipient: Recipient,
@@ -55,7 +56,7 @@ pub struct DaemonPort {
 
 /// The client's address and what is needed to check that it is the client's.
 #[derive(Debug)]
-struct Recipient {
+pub struct Recipient {
     client: ClientAddr,
     addr: SocketAddr,
     uid: u32,
@@ -75,20 +76,18 @@ enum Link {
 }
 
 impl DaemonPort {
-    /// Makes `socket`, as [`data_socket`] gives it, the data socket of port `number` for `client`,
-    /// which `uid` asked for. Returns the port and the address that the client is to be told.
+    /// Makes `socket`, as [`data_socket`] gives it, the data socket of port `number` for `recipient`,
+    /// and calls that a port of this kind. Returns it and the address that the client is to be told.
     ///
     /// # Errors
     /// [`OpenError`]. A client that cannot be connected to yet is none.
     pub fn open(
+        kind: &'static str,
         socket: UnixDatagram,
         number: u32,
-        client: ClientAddr,
-        uid: u32,
+        recipient: Recipient,
         addresses: &DataAddresses,
-        claims: &PeerClaims,
     ) -> Result<(Self, [u8; SOCKADDR_LEN]), OpenError> {
-        let recipient = Recipient::new(client, uid, claims)?;
         let link = match recipient.connect(&socket) {
             Ok(claim) => Link::Up { checked: true, _claim: claim },
             Err(Unconnected::NotYours(source)) => {
@@ -100,7 +99,7 @@ impl DaemonPort {
             }
         };
         let address = addresses.bind(&socket, number).map_err(OpenError::Socket)?;
-        Ok((DaemonPort { socket, link, recipient }, to_sockaddr(&address)))
+        Ok((DaemonPort { kind, socket, link, recipient }, to_sockaddr(&address)))
     }
 
     fn receive_checked(&mut self, buffer: &mut [u8]) -> Received {
@@ -133,7 +132,7 @@ impl DaemonPort {
 
 impl Endpoint for DaemonPort {
     fn kind(&self) -> &'static str {
-        "daemon"
+        self.kind
     }
 
     fn traits(&self) -> PortTraits {
@@ -173,7 +172,11 @@ enum Unconnected {
 }
 
 impl Recipient {
-    fn new(client: ClientAddr, uid: u32, claims: &PeerClaims) -> Result<Self, OpenError> {
+    /// For `client`, which `uid` asked for.
+    ///
+    /// # Errors
+    /// [`OpenError`] for addresses that no client can have.
+    pub fn new(client: ClientAddr, uid: u32, claims: &PeerClaims) -> Result<Self, OpenError> {
         if client.abstract_name().is_some_and(|name| name.starts_with(PREFIX)) {
             return Err(OpenError::Ourselves(client));
         }

@@ -60,14 +60,34 @@ impl DataAddresses {
         Err(io::ErrorKind::AddrInUse.into())
     }
 
+    /// Binds `socket`, which is for copies of frames and no port's, to an address and returns that.
+    ///
+    /// # Errors
+    /// As for [`DataAddresses::bind`].
+    pub fn bind_for_copies(&self, socket: &UnixDatagram) -> io::Result<SocketAddr> {
+        let mut result = Err(io::ErrorKind::AddrInUse.into());
+        for attempt in 0..COPIES {
+            let addr = SocketAddr::from_abstract_name(self.name_of(&format!("copies-{attempt}")))?;
+            result = socket2::SockRef::from(socket).bind(&sock_addr(&addr)?).map(|()| addr);
+            if !matches!(&result, Err(error) if error.kind() == io::ErrorKind::AddrInUse) {
+                break;
+            }
+        }
+        result
+    }
+
     /// All of the 107 bytes behind the mark of an abstract name: guests send to the whole 110 bytes
     /// of the address that they were told.
     fn name(&self, number: u32, attempt: u32) -> [u8; SUN_PATH_LEN - 1] {
-        let mut name = [0; SUN_PATH_LEN - 1];
-        let mut head = [PREFIX, number.to_string().as_bytes()].concat();
-        if attempt > 0 {
-            head.extend_from_slice(format!("~{attempt}").as_bytes());
+        match attempt {
+            0 => self.name_of(&number.to_string()),
+            _ => self.name_of(&format!("{number}~{attempt}")),
         }
+    }
+
+    fn name_of(&self, what: &str) -> [u8; SUN_PATH_LEN - 1] {
+        let mut name = [0; SUN_PATH_LEN - 1];
+        let head = [PREFIX, what.as_bytes()].concat();
         let path = self.control.as_os_str().as_bytes();
         // The end of a long path tells more than its beginning.
         let path = &path[path.len().saturating_sub(name.len() - head.len())..];
@@ -78,7 +98,7 @@ impl DataAddresses {
 }
 
 /// The 110 bytes that a client is told to send to.
-pub(super) fn to_sockaddr(addr: &SocketAddr) -> [u8; SOCKADDR_LEN] {
+pub fn to_sockaddr(addr: &SocketAddr) -> [u8; SOCKADDR_LEN] {
     let mut bytes = [0; SOCKADDR_LEN];
     bytes[..2].copy_from_slice(&(libc::AF_UNIX as u16).to_ne_bytes());
     if let Some(name) = addr.as_abstract_name() {
@@ -104,6 +124,9 @@ fn show(addr: &SocketAddr) -> String {
 
 /// Names tried for one port before it is refused.
 const ATTEMPTS: u32 = 16;
+
+/// Names tried for a socket for copies: more than there can be captures.
+const COPIES: u32 = 64;
 
 #[cfg(test)]
 mod tests {

@@ -1,18 +1,23 @@
 //! What is attached to the switch. Each kind of port is one file that implements [`Endpoint`]: the
 //! event loop knows no other difference between them.
 
+mod bess;
 mod daemon;
 mod data_address;
+mod kinds;
 mod named_data;
 mod peer_socket;
+mod qemu;
+pub mod stream_frames;
 mod tap;
 
 use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 
-pub use daemon::{DaemonPort, OpenError, data_socket};
-pub use data_address::DataAddresses;
+pub use daemon::{DaemonPort, OpenError, Recipient, data_socket};
+pub use data_address::{DataAddresses, to_sockaddr};
+pub use kinds::{CONNECTION_KINDS, ConnectionKind};
 pub use named_data::{NamedDataPort, NamedDataSocket, NamedFrame};
 pub use peer_socket::PeerClaims;
 pub use tap::{InvalidTapName, TapError, TapName, TapPort};
@@ -26,6 +31,8 @@ pub enum Received {
     Frame(usize),
     /// So many bytes from somebody who is not the port's client.
     Stranger(usize),
+    /// What ought to be a frame's length and cannot be: nothing that follows makes sense.
+    BadLength(u32),
     /// Nothing is there; an event will tell when that changes.
     Nothing,
     /// This attempt failed and the next one may not.
@@ -63,6 +70,15 @@ pub trait Endpoint: fmt::Debug {
     /// Receives one frame into `buffer`, which is one byte longer than the longest frame.
     fn receive(&mut self, buffer: &mut [u8]) -> Received;
 
-    /// Sends one frame.
+    /// Sends one frame. If only a part of it could be sent, that counts as sent, and the rest is kept.
     fn send(&mut self, frame: &[u8]) -> TxOutcome;
+
+    /// True while a part of the last frame has not been sent; [`Endpoint::send_rest`] is to be called
+    /// when there is room.
+    fn has_rest(&self) -> bool {
+        false
+    }
+
+    /// Sends what there is room for of the rest of the last frame.
+    fn send_rest(&mut self) {}
 }

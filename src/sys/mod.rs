@@ -161,3 +161,11 @@ pub struct Peer {
     /// Process id at the time of the connection.
     pub pid: i32,
 }
+
+impl Peer {
+    /// Whether it may see all frames and change what the switch does: root and the switch's own user
+    /// may.
+    pub fn may_administer(self) -> bool {
+        self.uid == 0 || self.uid == nix::unistd::geteuid().as_raw()
+    }
+}

@@ -1,6 +1,9 @@
 //! Where the records of a capture go: files, a stream of pcapng, lines for people.
 
+#[cfg(test)]
+mod examples;
 mod files;
+mod lines;
 mod pcap;
 mod pcapng;
 mod ring;
@@ -13,6 +16,7 @@ use pcap_file::PcapError;
 use super::{PortTotals, Record};
 
 pub use files::{Files, Format};
+pub use lines::Lines;
 pub use pcap::Pcap;
 pub use pcapng::PcapNg;
 pub use ring::{FileLimit, InvalidRing, Ring};

@@ -76,3 +76,26 @@ impl<W: Write> Sink for Pcap<W> {
 
 /// Seconds, nanoseconds, kept and original length.
 const FRAME_HEADER: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples::{bytes, give, records, totals};
+    use super::*;
+
+    #[test]
+    fn every_byte_is_as_the_format_has_it() {
+        let mut capture = Pcap::new(Vec::new(), 65_535).unwrap();
+        give(&mut capture, &records());
+        capture.finish(&totals()).unwrap();
+        // 1795320900 is 0x6b026c44, 123456789 is 0x075bcd15.
+        let expected = bytes(
+            "4d3cb2a1 0200 0400 00000000 00000000 ffff0000 01000000 \
+             446c026b 15cd5b07 12000000 12000000  0102030405060708090a0b0c0d0e0f101112 \
+             446c026b 15cd5b07 10000000 12000000  0102030405060708090a0b0c0d0e0f10 \
+             456c026b 15cd5b07 00000000 00000000",
+        );
+        assert_eq!(*capture.get_ref(), expected);
+        let frames: u64 = [18, 16, 0].map(Pcap::<Vec<u8>>::frame_len).iter().sum();
+        assert_eq!(expected.len() as u64, 24 + frames);
+    }
+}

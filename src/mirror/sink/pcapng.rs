@@ -253,3 +253,96 @@ const FRAME_OPTIONS: usize = 12;
 const EPB_FLAGS: u16 = 2;
 
 const END_OF_OPTIONS: [u8; 4] = [0; 4];
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples::{Owned, bytes, give, port, records, totals};
+    use super::*;
+
+    /// What is written without the section header, which names the machine and the version.
+    fn written(records: &[Owned], totals: &[PortTotals]) -> Vec<u8> {
+        let mut capture = PcapNg::new(Vec::new(), 65_535).unwrap();
+        let header = capture.get_ref().len();
+        give(&mut capture, records);
+        capture.finish(totals).unwrap();
+        capture.get_ref()[header..].to_vec()
+    }
+
+    // tests/capture_files.rs has other programs say what such a file holds.
+    // 1795320900.123456789 s are 0x18ea42d8_bdb17515 ns, one second later is ..._f94c3f15.
+    #[test]
+    fn every_block_is_as_the_format_has_it() {
+        let expected = bytes(
+            "01000000 48000000  0100 0000 ffff0000 \
+                0200 0d00 706f72742031206461656d6f6e000000  0900 0100 09000000 \
+                0300 0f00 73776974636820706f727420312e3000  0000 0000  48000000 \
+             06000000 40000000  00000000 d842ea18 1575b1bd 12000000 12000000 \
+                0102030405060708090a0b0c0d0e0f1011120000 \
+                0200 0400 01000000  0000 0000  40000000 \
+             01000000 40000000  0100 0000 ffff0000 \
+                0200 0600 706f727420320000  0900 0100 09000000 \
+                0300 0f00 73776974636820706f727420322e3000  0000 0000  40000000 \
+             06000000 3c000000  01000000 d842ea18 1575b1bd 10000000 12000000 \
+                0102030405060708090a0b0c0d0e0f10 \
+                0200 0400 02000000  0000 0000  3c000000 \
+             01000000 40000000  0100 0000 ffff0000 \
+                0200 0600 706f727420320000  0900 0100 09000000 \
+                0300 0f00 73776974636820706f727420322e3100  0000 0000  40000000 \
+             06000000 2c000000  02000000 d842ea18 153f4cf9 00000000 00000000 \
+                0200 0400 02000000  0000 0000  2c000000 \
+             05000000 58000000  00000000 d842ea18 153f4cf9 \
+                0400 0800 0600000000000000  0500 0800 0300000000000000 \
+                0600 0800 0400000000000000  0700 0800 0300000000000000 \
+                0800 0800 0100000000000000  0000 0000  58000000",
+        );
+        assert_eq!(written(&records(), &totals()[..1]), expected);
+    }
+
+    #[test]
+    fn the_header_says_who_wrote_it() {
+        let capture = PcapNg::new(Vec::new(), 65_535).unwrap();
+        let header = capture.get_ref();
+        assert_eq!(header[..4], [0x0a, 0x0d, 0x0d, 0x0a]);
+        let text = String::from_utf8_lossy(header);
+        assert!(text.contains(APPLICATION), "{text:?}");
+        assert_eq!(header.len() % 4, 0);
+    }
+
+    #[test]
+    fn the_length_of_a_frame_is_known_before_it_is_written() {
+        for kept in [0, 1, 2, 3, 4, 60, 1514] {
+            let frame = super::super::examples::frame_at(0, kept);
+            let port = Owned::Port(port(1, 0), "port 1".to_owned());
+            let without = written(std::slice::from_ref(&port), &[]).len() as u64;
+            let with = written(&[port, frame], &[]).len() as u64;
+            assert_eq!(with - without, PcapNg::<Vec<u8>>::frame_len(kept));
+        }
+    }
+
+    #[test]
+    fn a_capture_of_nothing_has_an_interface_and_its_statistics() {
+        let written = written(&[], &[]);
+        assert_eq!(written[..4], [1, 0, 0, 0]);
+        assert!(String::from_utf8_lossy(&written).contains("no port"));
+        let len = u32::from_le_bytes(written[4..8].try_into().unwrap()) as usize;
+        assert_eq!(written[len..len + 4], [5, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_name_is_made_harmless_and_short() {
+        let name = format!("vde\x1b[2J\n{}", "x".repeat(100_000));
+        let printable = printable(&name);
+        assert!(printable.starts_with("vde\u{fffd}[2J\u{fffd}xxx"), "{printable}");
+        assert_eq!(printable.chars().count(), MAX_NAME);
+    }
+
+    #[test]
+    fn a_description_leads_back_to_its_port() {
+        for port in [port(0, 0), port(7, 1), port(u32::MAX, u32::MAX)] {
+            assert_eq!(described_port(&description(port)), Some(port));
+        }
+        for other in ["", "switch port", "switch port 1", "switch port 1.x", "switch port -1.0"] {
+            assert_eq!(described_port(other), None, "{other}");
+        }
+    }
+}

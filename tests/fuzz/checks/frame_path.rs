@@ -334,7 +334,7 @@ impl World {
 
     fn change_receiver(&mut self, id: PortId, choice: u8) {
         if choice & 7 == 4 {
-            self.switch.refuse_stranger(id, choice.into());
+            self.switch.refuse(id, choice.into(), RxDrop::Stranger);
         }
         if let Some(client) = self.clients.open.get_mut(&id) {
             match choice & 7 {

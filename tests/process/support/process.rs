@@ -227,7 +227,7 @@ impl Totals {
         let sum = |counters: &[&str]| counters.iter().map(|name| self.get(name)).sum::<u64>();
         let rx =
             ["rx_unicast", "rx_flooded", "rx_runt", "rx_oversize", "rx_hairpin", "rx_stranger"];
-        assert_eq!(self.get("rx_frames"), sum(&rx), "{}", self.0);
+        assert_eq!(self.get("rx_frames"), sum(&rx) + self.get("rx_bad_length"), "{}", self.0);
         let tx =
             ["tx_frames", "queued", "tx_queue_full", "tx_stale", "tx_closed", "tx_no_receiver"];
         let refused = ["tx_link_down", "tx_refused"];

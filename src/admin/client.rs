@@ -1,0 +1,147 @@
+//! The side of the admin socket that asks.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use super::protocol::{Begun, Port, Ports, Reply, Request};
+use crate::mirror::CaptureSpec;
+
+/// Why a switch cannot be asked, or does not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody is there.
+    #[error("no switch answers at {}: {source}", .path.display())]
+    NoSwitch {
+        /// The path of the admin socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The path is somebody else's.
+    #[error(
+        "the switch at {} does not let you: its admin socket is for root and its own user",
+        .0.display()
+    )]
+    Denied(PathBuf),
+    /// It does not want to.
+    #[error("the switch refuses: {0}")]
+    Refused(String),
+    /// The connection has ended or takes too long.
+    #[error("the switch at {} does not reply: {source}", .path.display())]
+    NoReply {
+        /// The path of the admin socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Perhaps it is another program.
+    #[error("what answers at {} is no switch of this version: {source}", .path.display())]
+    NotUnderstood {
+        /// The path of the admin socket.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+/// The switch with an admin socket at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    path: PathBuf,
+}
+
+impl Client {
+    /// The switch whose admin socket is at `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Client { path: path.into() }
+    }
+
+    /// The path of the admin socket.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The ports that are open, by number.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn ports(&self) -> Result<Vec<Port>, ClientError> {
+        let mut stream = self.ask(&Request::Ports {})?;
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).map_err(|source| self.no_reply(source))?;
+        let Ports { ports } = self.understand(&reply)?;
+        Ok(ports)
+    }
+
+    /// Begins a capture, which the stream that is returned gives as pcapng. It ends when the writing
+    /// side of the stream is shut down, and then gives its statistics and ends.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn capture(&self, spec: &CaptureSpec) -> Result<UnixStream, ClientError> {
+        let mut stream = self.ask(&Request::Capture { spec: spec.clone() })?;
+        let reply = read_line(&mut stream).map_err(|source| self.no_reply(source))?;
+        let Begun {} = self.understand(&reply)?;
+        // From here on silence is no fault.
+        stream.set_read_timeout(None).map_err(|source| self.no_reply(source))?;
+        Ok(stream)
+    }
+
+    fn ask(&self, request: &Request) -> Result<UnixStream, ClientError> {
+        let path = || self.path.clone();
+        let mut stream = UnixStream::connect(&self.path).map_err(|source| match source.kind() {
+            io::ErrorKind::PermissionDenied => ClientError::Denied(path()),
+            _ => ClientError::NoSwitch { path: path(), source },
+        })?;
+        let line = serde_json::to_string(request)
+            .map_err(|source| ClientError::NotUnderstood { path: path(), source })?;
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
+            .map_err(|source| self.no_reply(source))?;
+        match stream.write_all(format!("{line}\n").as_bytes()) {
+            // It has refused without listening, and the reply says why.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            result => result.map_err(|source| self.no_reply(source))?,
+        }
+        Ok(stream)
+    }
+
+    fn understand<T: DeserializeOwned>(&self, reply: &[u8]) -> Result<T, ClientError> {
+        if reply.is_empty() {
+            return Err(self.no_reply(io::ErrorKind::UnexpectedEof.into()));
+        }
+        match serde_json::from_slice(reply) {
+            Ok(Reply::Ok(reply)) => Ok(reply),
+            Ok(Reply::Error(why)) => Err(ClientError::Refused(why)),
+            Err(source) => Err(ClientError::NotUnderstood { path: self.path.clone(), source }),
+        }
+    }
+
+    fn no_reply(&self, source: io::Error) -> ClientError {
+        ClientError::NoReply { path: self.path.clone(), source }
+    }
+}
+
+/// Reads a line and not one byte of what follows it.
+fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while line.len() < MAX_LINE && stream.read(&mut byte)? == 1 {
+        if byte == *b"\n" {
+            break;
+        }
+        line.push(byte[0]);
+    }
+    Ok(line)
+}
+
+/// How long the switch may take to reply: it does so within a turn of its loop.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes of a reply before a capture.
+const MAX_LINE: usize = 64 << 10;
