@@ -42,7 +42,7 @@ pub enum Plug<'a> {
     Daemon(&'a Path),
     /// User-Mode Linux, `vec0:transport=bess`: a socket, and the MTU.
     Bess(&'a Path, u32),
-    /// User-Mode Linux, `vec0:transport=vde`, which runs `vde_plug`: a directory.
+    /// User-Mode Linux, `eth0=vde`: a directory.
     Vde(&'a Path),
     /// QEMU, `-netdev stream`: a socket.
     QemuStream(&'a Path),
@@ -57,8 +57,8 @@ impl Plug<'_> {
 
     fn interface(self) -> &'static str {
         match self {
-            Plug::Bess(..) | Plug::Vde(_) => "vec0",
-            Plug::Daemon(_) | Plug::QemuStream(_) | Plug::QemuVde(_) => "eth0",
+            Plug::Bess(..) => "vec0",
+            _ => "eth0",
         }
     }
 }
@@ -198,7 +198,7 @@ fn user_mode_linux(n: u32, plug: Plug<'_>) -> Command {
         Plug::Bess(socket, mtu) => {
             format!("vec0:transport=bess,dst={},mac={mac},mtu={mtu}", socket.display())
         }
-        Plug::Vde(dir) => format!("vec0:transport=vde,vnl=vde://{},mac={mac}", dir.display()),
+        Plug::Vde(dir) => format!("eth0=vde,{},{mac}", dir.display()),
         Plug::QemuStream(_) | Plug::QemuVde(_) => unreachable!("not of User-Mode Linux"),
     };
     let mut command = command("linux.uml");
