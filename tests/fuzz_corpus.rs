@@ -5,10 +5,20 @@ use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
 
+#[path = "fuzz/checks/filter_program.rs"]
+mod filter_program;
 #[path = "fuzz/checks/frame_path.rs"]
 mod frame_path;
 #[path = "fuzz/checks/handshake.rs"]
 mod handshake;
+
+#[path = "fuzz/checks/stream_frames.rs"]
+mod stream_frames;
+
+#[test]
+fn streams_of_frames_stand_every_input_of_their_corpus() {
+    replay("stream_frames", stream_frames::check);
+}
 
 #[test]
 fn the_handshake_stands_every_input_of_its_corpus() {
@@ -18,6 +28,11 @@ fn the_handshake_stands_every_input_of_its_corpus() {
 #[test]
 fn the_frame_path_stands_every_input_of_its_corpus() {
     replay("frame_path", frame_path::check);
+}
+
+#[test]
+fn filter_programs_stand_every_input_of_their_corpus() {
+    replay("filter_program", filter_program::check);
 }
 
 /// Runs `check` on every input for `target`, and names those that it fails on.

@@ -1,6 +1,6 @@
 //! The side of the admin socket that asks.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -70,9 +70,12 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn ports(&self) -> Result<Vec<Port>, ClientError> {
-        let mut stream = self.ask(&Request::Ports {})?;
+        let stream = self.ask(&Request::Ports {})?;
         let mut reply = Vec::new();
-        stream.read_to_end(&mut reply).map_err(|source| self.no_reply(source))?;
+        // Not to the end: a switch that hangs up on what we have said resets the connection.
+        BufReader::new(stream)
+            .read_until(b'\n', &mut reply)
+            .map_err(|source| self.no_reply(source))?;
         let Ports { ports } = self.understand(&reply)?;
         Ok(ports)
     }

@@ -16,7 +16,7 @@ use super::crew::{Crew, MAX_BUFFERS, Shift};
 use super::protocol::{Begun, MAX_REQUEST, Port, Ports, Reply, Request};
 use crate::event_loop::{Handle, PortInfo, RequestError};
 use crate::mirror::sink::{BUFFER, PcapNg, Sink};
-use crate::mirror::{BUFFERS, CaptureSpec, PortTotals, State, Tail};
+use crate::mirror::{BUFFERS, CaptureSpec, LOOK_SELDOM, PortTotals, State, Tail};
 use crate::sys::Peer;
 
 /// Serves the client of `stream` until it has what it asked for.
@@ -68,7 +68,7 @@ fn capture(
         ));
     };
     let snaplen = spec.snaplen;
-    let tail = match handle.capture(spec) {
+    let mut tail = match handle.capture(spec) {
         Ok(tail) => tail,
         Err(error) => return refuse(chain(error)),
     };
@@ -77,16 +77,17 @@ fn capture(
     reply(stream, &Reply::Ok(Begun {}))?;
     // Whoever reads a capture may take a break: frames are dropped meanwhile, and counted.
     stream.set_write_timeout(None)?;
-    let written = write_capture(stream, tail, snaplen);
-    match &written {
-        Ok(totals) => log_end(peer, totals),
-        Err(error) => info!(uid, pid, %error, "capture ended: its reader has gone"),
-    }
-    written.map(drop)
+    let written = write_capture(stream, &mut tail, snaplen);
+    log_end(peer, written, tail);
+    Ok(())
 }
 
 /// Writes what `tail` gives to the client, until the capture ends or the client wants no more.
-fn write_capture(stream: &UnixStream, mut tail: Tail, snaplen: u32) -> io::Result<Vec<PortTotals>> {
+fn write_capture(
+    stream: &UnixStream,
+    tail: &mut Tail,
+    snaplen: u32,
+) -> io::Result<Vec<PortTotals>> {
     let mut sink = PcapNg::new(BufWriter::with_capacity(BUFFER, stream), snaplen)?;
     sink.flush()?;
     let mut stopping = false;
@@ -104,19 +105,42 @@ fn write_capture(stream: &UnixStream, mut tail: Tail, snaplen: u32) -> io::Resul
     }
 }
 
-/// Says in the log how a capture went.
-pub(super) fn log_end(peer: Peer, totals: &[PortTotals]) {
+/// Says in the log how a capture went whose frames were `written`, or not to the end.
+pub(super) fn log_end(peer: Peer, written: io::Result<Vec<PortTotals>>, mut tail: Tail) {
+    let (totals, error) = match written {
+        Ok(totals) => (totals, None),
+        Err(error) => {
+            tail.stop();
+            // What is left is for nobody.
+            (read_away(&mut tail), Some(error))
+        }
+    };
+    let error = error.map(tracing::field::display);
     let sum = |field: fn(&PortTotals) -> u64| totals.iter().map(field).sum::<u64>();
     let (captured, filtered) = (sum(|port| port.captured), sum(|port| port.filtered));
     let dropped = sum(|port| port.dropped);
     let Peer { uid, pid } = peer;
-    info!(uid, pid, captured, filtered, dropped, "capture ended");
+    info!(uid, pid, captured, filtered, dropped, error, "capture ended");
+}
+
+/// The totals of a capture whose records nobody wants any more.
+fn read_away(tail: &mut Tail) -> Vec<PortTotals> {
+    let deadline = Instant::now() + LOOP_ANSWERS;
+    while Instant::now() < deadline {
+        if let Ok(State::Ended(totals)) = tail.read(LOOK_AT_CLIENT, |_| Ok(())) {
+            return totals;
+        }
+    }
+    Vec::new()
 }
 
 /// True once the client has ended its side. What it says before is read and forgotten.
 pub(super) fn has_hung_up(stream: &UnixStream) -> bool {
     let mut asked = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
-    while matches!(poll(&mut asked, PollTimeout::ZERO), Ok(1)) {
+    for _ in 0..READS_AT_A_TIME {
+        if !matches!(poll(&mut asked, PollTimeout::ZERO), Ok(1)) {
+            return false;
+        }
         match recv(stream.as_raw_fd(), &mut [0; 4096], MsgFlags::MSG_DONTWAIT) {
             Ok(0) => return true,
             Ok(_) | Err(Errno::EINTR) => {}
@@ -204,8 +228,15 @@ impl fmt::Debug for Unread {
 /// How long a client may take for its request, and to read a reply.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Who talks without end does not keep us from what is to be done.
+const READS_AT_A_TIME: usize = 16;
+
+/// A loop that runs ends a capture within a turn.
+const LOOP_ANSWERS: Duration = Duration::from_secs(1);
+
 /// How late a thread that waits for a request sees that the switch is ending.
 const LOOK_AT_END: Duration = Duration::from_millis(100);
 
-/// How late a capture without frames sees that its client wants no more.
-const LOOK_AT_CLIENT: Duration = Duration::from_millis(50);
+/// How late a capture without frames sees that its client wants no more: as late as it may see a frame
+/// then, so that it does not wake up for the one and for the other.
+pub(super) const LOOK_AT_CLIENT: Duration = LOOK_SELDOM;

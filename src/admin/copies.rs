@@ -8,12 +8,11 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, recv};
 use tracing::{debug, info, warn};
 
-use super::connection::{has_hung_up, log_end};
+use super::connection::{LOOK_AT_CLIENT, has_hung_up, log_end};
 use super::crew::Shift;
 use crate::control::{Connection, CopyRequest};
 use crate::event_loop::Handle;
@@ -27,7 +26,7 @@ pub(super) fn serve(request: &CopyRequest, handle: &Handle, shift: &Shift) {
         warn!(uid, pid, "no copies of frames: the buffers of other captures take all room");
         return;
     };
-    let tail = match handle.capture(CaptureSpec::default()) {
+    let mut tail = match handle.capture(CaptureSpec::default()) {
         Ok(tail) => tail,
         Err(error) => {
             warn!(uid, pid, %error, "no copies of frames");
@@ -40,10 +39,8 @@ pub(super) fn serve(request: &CopyRequest, handle: &Handle, shift: &Shift) {
         return;
     }
     info!(uid, pid, client = %request.client, "capture started");
-    match copy(request, tail) {
-        Ok(totals) => log_end(request.connection.peer, &totals),
-        Err(error) => info!(uid, pid, %error, "capture ended: its reader has gone"),
-    }
+    let copied = copy(request, &mut tail);
+    log_end(request.connection.peer, copied, tail);
 }
 
 /// Connects the data socket to the client's and gives the reply.
@@ -57,7 +54,7 @@ fn begin(request: &CopyRequest) -> io::Result<()> {
     io::Write::write_all(&mut &*stream, address)
 }
 
-fn copy(request: &CopyRequest, mut tail: Tail) -> io::Result<Vec<PortTotals>> {
+fn copy(request: &CopyRequest, tail: &mut Tail) -> io::Result<Vec<PortTotals>> {
     let Connection { stream, data, .. } = &request.connection;
     let mut stopping = false;
     loop {
@@ -101,8 +98,5 @@ fn forget_what_came(data: &UnixDatagram) {
         }
     }
 }
-
-/// How late it is seen that the client has gone.
-const LOOK_AT_CLIENT: Duration = Duration::from_millis(50);
 
 const FORGOTTEN_AT_A_TIME: usize = 512;

@@ -37,7 +37,7 @@ use nix::sys::signalfd::SignalFd;
 use tracing::{debug, info, warn};
 
 use crate::control::{CopyDesk, Handshakes};
-use crate::core::{PortCounters, PortId, RxDrop, Switch, SwitchConfig, UPLINK_NUMBER};
+use crate::core::{PortCounters, PortId, RxDrop, Switch, SwitchConfig, UPLINK_NUMBER, Verdict};
 use crate::log_limit::{LogLimit, Suppressed};
 use crate::mirror::{Forwarded, Mirror};
 use crate::port::{
@@ -202,12 +202,6 @@ impl EventLoop {
     /// # Errors
     /// Those of the poller, after which nothing can be served.
     pub fn run(mut self) -> io::Result<Ended> {
-        let ended = self.serve();
-        self.mirror.stop_all(&self.links);
-        ended
-    }
-
-    fn serve(&mut self) -> io::Result<Ended> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         let mut now = Instant::now();
         loop {
@@ -221,6 +215,7 @@ impl EventLoop {
             self.read_terminal();
             self.serve_timers(now);
             if let Some(ended) = self.ended {
+                self.mirror.stop_all(&self.links);
                 let (ports, stations) = (self.switch.ports().len(), self.switch.stations());
                 let (queued, totals) = (self.switch.queued(), self.switch.totals());
                 let busy_poll =
@@ -359,17 +354,19 @@ impl EventLoop {
     }
 
     /// Forwards the first `len` bytes of the buffer, and records them for who captures.
-    #[inline]
     fn forward(&mut self, from: PortId, len: usize, now: Instant) {
-        let bytes = &self.buffer[..len];
-        if !self.mirror.is_active() {
-            self.switch.forward(from, bytes, now, &mut self.links);
-            return;
+        // Forwarding may take a while: the time of a frame is that at which it was received.
+        let received = self.mirror.is_active().then(since_1970);
+        let verdict = self.switch.forward(from, &self.buffer[..len], now, &mut self.links);
+        if let Some(time) = received {
+            self.record(from, len, verdict, time);
         }
-        // When it was received: sending it may take a while.
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let verdict = self.switch.forward(from, bytes, now, &mut self.links);
-        let frame = Forwarded { from, verdict, bytes, time };
+    }
+
+    /// Never inline: nobody captures, mostly.
+    #[inline(never)]
+    fn record(&mut self, from: PortId, len: usize, verdict: Verdict, time: Duration) {
+        let frame = Forwarded { from, verdict, bytes: &self.buffer[..len], time };
         self.mirror.record(frame, self.switch.ports(), &self.links);
     }
 
@@ -520,6 +517,12 @@ impl EventLoop {
             return;
         }
     }
+}
+
+/// CLOCK_REALTIME.
+#[cold]
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 const EVENTS_PER_TURN: usize = 1024;

@@ -6,6 +6,17 @@
 //! libpcap's `bpf_filter` (and of `tcpdump -r`, which uses that): a read behind the frame's end
 //! or a division by zero ends it with 0. Negative offsets, by which the kernel gives programs what it
 //! knows of a packet, are behind the end as well.
+//!
+//! An interpreter, for it costs a fiftieth of the kernel's way: `SO_ATTACH_FILTER` on a socket pair
+//! judges a frame only after a `send` of it, and what is accepted has to be received again.
+//! Nanoseconds for a frame of `captures/game-32-bulk.pcap`, beside other load, median of three runs:
+//!
+//! | expression | instructions | here | kernel, refused | kernel, accepted |
+//! | --- | --- | --- | --- | --- |
+//! | `arp` | 4 | 8 | 1350 | 4480 |
+//! | `host 192.0.2.2 and not arp` | 14 | 17 | 1300 | 1980 |
+//! | `udp port 27015` | 20 | 26 | 1440 | 2240 |
+//! | ten ports and networks, `and not`, arithmetic | 47 | 51 | 1260 | 2180 |
 
 use serde::{Deserialize, Serialize};
 

@@ -91,14 +91,19 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let said = match &compiled {
-        Ok(program) => serde_json::to_writer(io::stdout(), program).map_err(io::Error::from),
-        Err(error) => writeln!(io::stderr(), "{}", WithCauses(error)),
-    };
-    match (compiled, said) {
-        (Ok(_), Ok(())) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
+    match compiled.map_err(anyhow::Error::from).and_then(|program| print(&program)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Where it cannot be said there is nobody to tell.
+            let _ = writeln!(io::stderr(), "{error:#}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn print(program: &Program) -> anyhow::Result<()> {
+    let json = serde_json::to_string(program)?;
+    Ok(writeln!(io::stdout(), "{json}")?)
 }
 
 /// Runs `command` and takes its output as a program, or what it complains about as the reason why
@@ -169,17 +174,6 @@ impl Drop for Compiler {
         // After its end neither does anything.
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-/// An error with what caused it.
-struct WithCauses<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for WithCauses<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let causes = std::iter::successors(self.0.source(), |error| error.source());
-        causes.into_iter().try_for_each(|cause| write!(f, ": {cause}"))
     }
 }
 

@@ -21,7 +21,7 @@ pub use record::{Captured, Direction, PortTotals, Record};
 pub use recorder::Recorder;
 pub use session::{Forwarded, InvalidSpec, PortNames, Session, SessionId};
 pub use spec::{BUFFERS, CaptureSpec, DEFAULT_BUFFER, Directions, MAX_SNAPLEN};
-pub use tail::{LOOK_AGAIN, State, Tail};
+pub use tail::{LOOK_AGAIN, LOOK_SELDOM, State, Tail};
 
 /// Captures that can run at a time.
 pub const MAX_SESSIONS: usize = 16;

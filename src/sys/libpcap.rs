@@ -218,13 +218,16 @@ const PCAP_NETMASK_UNKNOWN: u32 = 0xffff_ffff;
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
     use super::*;
 
     #[test]
     fn without_a_libpcap_the_error_says_what_to_install() {
         let missing = open_first_of(["libpcap-that-is-not.so.1", "libpcap-nor-this.so", "no.so"]);
         let missing = Box::leak(Box::new(missing.expect_err("no such library")));
-        assert!(missing.to_string().contains("libpcap-that-is-not.so.1"), "{missing}");
+        let why = missing.source().map(ToString::to_string).unwrap_or_default();
+        assert!(why.contains("libpcap-that-is-not.so.1"), "{why}");
         let error = CompileError::NoLibpcap(missing).to_string();
         assert!(error.contains("libpcap0.8 (Debian, Ubuntu)"), "{error}");
     }

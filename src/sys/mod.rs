@@ -153,6 +153,19 @@ pub fn local_time(seconds: u64) -> LocalTime {
     }
 }
 
+/// Lets large blocks of memory go back to the system when they are freed, always. Otherwise glibc
+/// keeps those of captures that have ended: it learns from the first one that such blocks are freed,
+/// and takes the next ones from heaps that it does not give back.
+pub fn return_large_blocks() {
+    #[cfg(target_env = "gnu")]
+    {
+        /// glibc's own first threshold, in bytes: to set it is to keep it.
+        const LARGE: libc::c_int = 128 << 10;
+        // SAFETY: the call takes two numbers. It fails only for a threshold beyond glibc's bound.
+        unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
+    }
+}
+
 /// Who is at the other end of a connection, as `SO_PEERCRED` of `unix(7)` tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {

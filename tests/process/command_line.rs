@@ -153,7 +153,7 @@ fn the_control_socket_is_where_either_spelling_says() {
         let guests = Client::several(&switch, 2);
         guests[0].reach(&guests[1]);
         let names: Vec<_> = fs::read_dir(switch.dir.path()).unwrap().collect();
-        assert_eq!(names.len(), 2, "the socket and our log: {names:?}");
+        assert_eq!(names.len(), 3, "both sockets and our log: {names:?}");
     }
 }
 

@@ -10,7 +10,7 @@ use uml_switch::mirror::{Directions, MAX_SNAPLEN};
 
 /// Looks into a running uml_switch.
 #[derive(Debug, Parser)]
-#[command(name = "uml_switchctl", version)]
+#[command(name = "uml_switchctl", version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
     /// The switch's admin socket [default: CTL.admin]
     #[arg(long, value_name = "PATH", global = true)]
@@ -29,6 +29,11 @@ pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 if it is done, which for a capture includes an end by a signal or by who reads it; 1 \
+for a wrong command line, no switch, a refusal, an output that cannot be written, and a switch that \
+goes away.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -24,8 +24,8 @@ pub(crate) fn run(client: &Client, args: CaptureArgs) -> Result<()> {
     let output = Output::of(&args)?;
     let spec = spec(&args)?;
     let signals = signals::ending().context("cannot set signals")?;
-    note_closed_ports(client, &args.ports)?;
     let stream = client.capture(&spec)?;
+    note_closed_ports(client, &args.ports)?;
     // Not before the switch has agreed: a file of that name may be there.
     let sink = output.open(&args, spec.snaplen).map_err(|error| anyhow!(output.explain(&error)))?;
     let asked_to_end = signals::end_capture(signals, &stream).context("cannot await signals")?;

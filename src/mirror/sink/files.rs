@@ -53,7 +53,8 @@ impl Files {
     /// the working directory of now.
     ///
     /// # Errors
-    /// The file cannot be opened, is refused (see the [module](self)), or cannot be written.
+    /// The file cannot be opened, is refused (a symbolic link, another user's file, one with a
+    /// second name), or cannot be written.
     pub fn create(
         path: &Path,
         format: Format,

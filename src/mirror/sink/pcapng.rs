@@ -82,11 +82,6 @@ impl<W: Write> PcapNg<W> {
         self.writer.get_ref()
     }
 
-    /// The same, for changes that do not touch the capture.
-    pub fn get_mut(&mut self) -> &mut W {
-        self.writer.get_mut()
-    }
-
     /// How many bytes a frame takes of which `kept` bytes are kept.
     pub fn frame_len(kept: usize) -> u64 {
         (BLOCK_OVERHEAD + FRAME_HEADER + kept.next_multiple_of(4) + FRAME_OPTIONS) as u64

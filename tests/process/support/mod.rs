@@ -3,6 +3,8 @@
 
 mod client;
 mod compat;
+mod connections;
+mod ctl;
 mod daemon;
 mod frames;
 mod good_pair;
@@ -16,6 +18,10 @@ pub use client::{
     uninterrupted,
 };
 pub use compat::with_shared_data_socket;
+pub use connections::{
+    BESS, BessClient, Guest, QEMU, QemuClient, on_stream, reach, with_connections,
+};
+pub use ctl::{Capture, Captured, ask, ctl, frames_of, ports, reply_on};
 pub use daemon::Background;
 pub use frames::{BROADCAST, Mac, frame, mac, udp_frame};
 pub use good_pair::{GoodPair, Noise};

@@ -1,47 +1,25 @@
-//! Captures as other programs read them: what `tshark`, `capinfos` and `tcpdump` say of a file is
-//! what was captured. A test whose program is not installed is shown as ignored.
+//! What `tshark`, `capinfos` and `tcpdump` say of a file is what was captured.
 
 use std::io::Write;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use etherparse::PacketBuilder;
-use libtest_mimic::{Arguments, Trial};
 use tempfile::TempDir;
 
 use uml_switch::core::PortId;
 use uml_switch::mirror::sink::{FileLimit, Files, Format, PcapNg, Ring, Sink};
 use uml_switch::mirror::{Captured, Direction, PortTotals, Record};
 
-fn main() -> ExitCode {
-    let tests: [(&str, &str, fn()); 7] = [
-        ("tshark", "tshark_shows_every_frame_of_a_pcapng", tshark_shows_every_frame_of_a_pcapng),
-        ("tshark", "tshark_shows_every_frame_of_a_pcap", tshark_shows_every_frame_of_a_pcap),
-        ("tshark", "every_block_is_well_formed", every_block_is_well_formed),
-        (
-            "tshark",
-            "a_capture_can_be_read_while_it_is_made",
-            a_capture_can_be_read_while_it_is_made,
-        ),
-        ("capinfos", "capinfos_knows_the_capture", capinfos_knows_the_capture),
-        ("capinfos", "each_file_of_a_ring_is_complete", each_file_of_a_ring_is_complete),
-        ("tcpdump", "tcpdump_reads_all_captures", tcpdump_reads_all_captures),
-    ];
-    let trials = tests.map(|(program, name, test)| {
-        let missing = (!is_there(program)).then(|| format!("no {program}: run tools/setup test"));
-        let kind = missing.clone().unwrap_or_default();
-        let ignored = missing.is_some();
-        let run = move || match missing {
-            Some(missing) => Err(missing.into()),
-            None => {
-                test();
-                Ok(())
-            }
-        };
-        Trial::test(name, run).with_kind(kind).with_ignored_flag(ignored)
-    });
-    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
-}
+pub const TESTS: &[crate::Test] = crate::tests![
+    tshark_shows_every_frame_of_a_pcapng needs "tshark",
+    tshark_shows_every_frame_of_a_pcap needs "tshark",
+    every_block_is_well_formed needs "tshark",
+    a_capture_can_be_read_while_it_is_made needs "tshark",
+    capinfos_knows_the_capture needs "capinfos",
+    each_file_of_a_ring_is_complete needs "capinfos",
+    tcpdump_reads_all_captures needs "tcpdump",
+];
 
 fn tshark_shows_every_frame_of_a_pcapng() {
     let made = Made::new(Format::Pcapng);
@@ -255,11 +233,6 @@ fn run(program: &str, arguments: &[&str]) -> String {
         panic!("{program} {arguments:?}: {}", output.status);
     }
     String::from_utf8(output.stdout).unwrap()
-}
-
-fn is_there(program: &str) -> bool {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&paths).any(|directory| directory.join(program).exists())
 }
 
 const SNAPLEN: u32 = 65_535;
