@@ -4,7 +4,9 @@ use std::io::Write;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-use crate::support::{BROADCAST, Client, Request, Switch, abstract_sockaddr, frame, mac, read_reply};
+use crate::support::{
+    BROADCAST, Client, Request, Switch, abstract_sockaddr, frame, mac, read_reply,
+};
 
 /// Click's `UMLSwitch` names its socket by a structure with three bytes of padding in front of its
 /// process id and the time, and leaves the rest as its memory was. It binds that name when it has

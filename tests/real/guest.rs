@@ -40,8 +40,8 @@ pub struct Guest {
 pub enum Plug<'a> {
     /// User-Mode Linux, `eth0=daemon`: a control socket.
     Daemon(&'a Path),
-    /// User-Mode Linux, `vec0:transport=bess`: a socket, and the MTU.
-    Bess(&'a Path, u32),
+    /// User-Mode Linux, `vec0:transport=bess`: a socket, and options behind a comma.
+    Bess(&'a Path, &'a str),
     /// User-Mode Linux, `eth0=vde`: a directory.
     Vde(&'a Path),
     /// QEMU, `-netdev stream`: a socket.
@@ -195,8 +195,8 @@ fn user_mode_linux(n: u32, plug: Plug<'_>) -> Command {
     let mac = show(mac(n));
     let network = match plug {
         Plug::Daemon(control) => format!("eth0=daemon,{mac},unix,{}", control.display()),
-        Plug::Bess(socket, mtu) => {
-            format!("vec0:transport=bess,dst={},mac={mac},mtu={mtu}", socket.display())
+        Plug::Bess(socket, options) => {
+            format!("vec0:transport=bess,dst={},mac={mac}{options}", socket.display())
         }
         Plug::Vde(dir) => format!("eth0=vde,{},{mac}", dir.display()),
         Plug::QemuStream(_) | Plug::QemuVde(_) => unreachable!("not of User-Mode Linux"),
@@ -209,6 +209,8 @@ fn user_mode_linux(n: u32, plug: Plug<'_>) -> Command {
         .arg(network)
         .args([format!("interface={}", plug.interface()), format!("address=10.0.0.{n}/24")])
         .args(["con=null", "con0=fd:0,fd:1"])
+        // These two measure how fast RAID could be, which is most of what a boot costs.
+        .arg("initcall_blacklist=raid6_select_algo,calibrate_xor_blocks")
         .arg(format!("uml_dir={STAGE}/uml/"))
         .env("TMPDIR", STAGE);
     command

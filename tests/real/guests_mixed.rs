@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use crate::guest::{Guest, Plug};
 use crate::host;
 use crate::ping::{self, HostPing, Losses};
-use crate::support::{Switch, SwitchBuilder, wait_for};
+use crate::support::{Switch, SwitchBuilder, mac, run, wait_for};
 use crate::{Test, tests};
 
 pub const TESTS: &[Test] = tests![
     [Tap, Guests, Qemu] guests_of_every_kind_and_the_host_reach_each_other_without_loss,
     [Tap, Guests] a_bess_guest_sends_large_frames_and_takes_its_link_down_and_up,
     [Tap, Guests] a_bess_guest_that_is_killed_is_replaced_and_the_others_notice_nothing,
+    [Tap, Guests, Vdens] programs_in_a_namespace_of_vdens_reach_guests_and_host,
     [Tap, Guests, Qemu] a_transfer_between_kinds_waits_for_its_receiver_and_loses_nothing,
 ];
 
@@ -68,7 +69,7 @@ fn guests_of_every_kind_and_the_host_reach_each_other_without_loss() {
     let hub = Hub::start();
     let mut guests = hub.boot(&[
         Plug::Daemon(&hub.switch.control),
-        Plug::Bess(&hub.bess, 1500),
+        Plug::Bess(&hub.bess, ""),
         Plug::Vde(&hub.vde),
         Plug::QemuStream(&hub.qemu),
         Plug::QemuVde(&hub.vde),
@@ -83,7 +84,10 @@ fn guests_of_every_kind_and_the_host_reach_each_other_without_loss() {
 
 fn a_bess_guest_sends_large_frames_and_takes_its_link_down_and_up() {
     let hub = Hub::start();
-    let mut guests = hub.boot(&[Plug::Bess(&hub.bess, 9000), Plug::Bess(&hub.bess, 9000)]);
+    let mut guests = hub.boot(&[
+        Plug::Bess(&hub.bess, ",mtu=9000"),
+        Plug::Bess(&hub.bess, ",mtu=9000,depth=128,gro=1"),
+    ]);
     let address = guests[1].address();
     // As large as they are told that they can be, and in one piece.
     let large = |guest: &mut Guest| {
@@ -105,7 +109,7 @@ fn a_bess_guest_that_is_killed_is_replaced_and_the_others_notice_nothing() {
     let mut guests = hub.boot(&[
         Plug::Daemon(&hub.switch.control),
         Plug::Vde(&hub.vde),
-        Plug::Bess(&hub.bess, 1500),
+        Plug::Bess(&hub.bess, ""),
     ]);
     ping::all_pairs(&mut guests, 2);
     let victim = guests.pop().unwrap();
@@ -116,7 +120,7 @@ fn a_bess_guest_that_is_killed_is_replaced_and_the_others_notice_nothing() {
     let n = victim.n;
     victim.kill();
     wait_for("the port to close", || (hub.closed() == 1).then_some(()));
-    let mut again = Guest::plug_in(n, Plug::Bess(&hub.bess, 1500));
+    let mut again = Guest::plug_in(n, Plug::Bess(&hub.bess, ""));
     again.wait_until_up();
     ping::finish(second, nowhere);
     let mut lost = Losses::default();
@@ -128,19 +132,37 @@ fn a_bess_guest_that_is_killed_is_replaced_and_the_others_notice_nothing() {
     hub.end(guests);
 }
 
-/// The receiver, without KVM or with a vector of few frames, takes much less than the sender can.
+fn programs_in_a_namespace_of_vdens_reach_guests_and_host() {
+    let hub = Hub::start();
+    let guests = hub.boot(&[Plug::Bess(&hub.bess, ""), Plug::Daemon(&hub.switch.control)]);
+    let mut script = format!(
+        "ip link set vde0 address {}; ip addr add 10.0.0.7/24 dev vde0; ip link set vde0 up\n",
+        host::show(mac(7))
+    );
+    for to in guests.iter().map(Guest::address).chain([host::ADDRESS.to_owned()]) {
+        script += &format!("ping -n -w 30 -c 5 -i 0.05 {to} || exit 1\n");
+    }
+    let mut command = host::command("vdens");
+    let done = run(command.arg(&hub.vde).args(["bash", "-c", &script]));
+    assert!(done.status.success(), "{done:?}");
+    assert!(hub.switch.log().contains("description=\"vdens user=root"), "{}", hub.switch.log());
+    wait_for("its port to close", || (hub.closed() == 1).then_some(()));
+    hub.end(guests);
+}
+
+/// QEMU without KVM takes much less than the others can send.
 fn a_transfer_between_kinds_waits_for_its_receiver_and_loses_nothing() {
     let hub = Hub::start();
     let mut guests = hub.boot(&[
-        Plug::Bess(&hub.bess, 1500),
+        Plug::Bess(&hub.bess, ""),
         Plug::QemuStream(&hub.qemu),
-        Plug::Bess(&hub.bess, 1500),
+        Plug::Bess(&hub.bess, ""),
     ]);
+    let bytes = 8_000_000;
     for (from, to) in [(0, 1), (1, 0), (0, 2)] {
         let address = guests[to].address();
         let receiver = guests[to].start("busybox nc -l -p 4000 | wc -c");
-        guests[to].run("for i in $(busybox seq 500); do grep -q :0FA0 /proc/net/tcp && exit; busybox usleep 10000; done; exit 1");
-        let bytes = 20_000_000;
+        guests[to].run("until grep -q ':0FA0 .* 0A ' /proc/net/tcp; do busybox usleep 10000; done");
         guests[from].run(&format!("head -c {bytes} /dev/zero >/dev/tcp/{address}/4000"));
         let received = guests[to].finish(receiver);
         assert_eq!(received.output.trim(), bytes.to_string(), "{received:?}");
@@ -150,6 +172,5 @@ fn a_transfer_between_kinds_waits_for_its_receiver_and_loses_nothing() {
     wait_for("the ports to close", || (hub.closed() == count).then_some(()));
     let totals = hub.switch.stop();
     totals.check_sums();
-    let log = format!("{totals:?}");
-    assert_eq!(totals.get("tx_queue_full"), 0, "{log}");
+    assert_eq!(totals.get("tx_queue_full"), 0, "{totals:?}");
 }

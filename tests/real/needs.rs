@@ -14,6 +14,8 @@ pub enum Need {
     Qemu,
     /// `vde_plug`.
     VdePlug,
+    /// `vdens`.
+    Vdens,
     /// `vde_switch`.
     VdeSwitch,
     /// Real-time scheduling and locked memory, for root at least.
@@ -43,6 +45,7 @@ impl Need {
                 .or_else(|| command("apt-get", "apt, for a kernel for QEMU"))
                 .or_else(|| command("setpriv", "util-linux")),
             Need::VdePlug => command("vde_plug", "vde2"),
+            Need::Vdens => command("vdens", "vdens"),
             Need::VdeSwitch => command("vde_switch", "vde2"),
             Need::RealTime => {
                 let first = std::process::Command::new("chrt").args(["-f", "1", "true"]).output();
