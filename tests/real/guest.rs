@@ -244,17 +244,20 @@ fn qemu(n: u32, plug: Plug<'_>) -> Command {
     command
 }
 
-/// The directory with QEMU's kernel and its file system, which is made at the first call; it is kept
-/// as long as what cargo has built.
+/// Where QEMU's kernel and its file system are: kept as long as what cargo has built.
+pub fn qemu_directory() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("qemu-guest")
+}
+
+/// [`qemu_directory`], with what it lacks or has in an old version made at the first call.
 fn qemu_guest() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("qemu-guest");
         let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/lab.d/qemu-guest");
-        let made = Command::new(program).arg(&dir).env("PATH", PATH).output();
+        let made = Command::new(program).arg(qemu_directory()).env("PATH", PATH).output();
         let made = made.expect("tools/lab.d/qemu-guest runs");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        dir
+        qemu_directory()
     })
 }
 

@@ -42,8 +42,11 @@ impl Need {
             Need::Qemu => command("qemu-system-x86_64", "qemu-system-x86")
                 .or_else(|| command("busybox", "busybox-static"))
                 .or_else(|| command("fping", "fping"))
-                .or_else(|| command("apt-get", "apt, for a kernel for QEMU"))
-                .or_else(|| command("setpriv", "util-linux")),
+                .or_else(|| command("setpriv", "util-linux"))
+                .or_else(|| {
+                    let there = crate::guest::qemu_directory().join("kernel").exists();
+                    (!there).then(|| "no kernel for QEMU: tools/setup test fetches one".to_owned())
+                }),
             Need::VdePlug => command("vde_plug", "vde2"),
             Need::Vdens => command("vdens", "vdens"),
             Need::VdeSwitch => command("vde_switch", "vde2"),
