@@ -8,6 +8,7 @@
 
 mod guest;
 mod guests;
+mod guests_mixed;
 mod guests_paused;
 mod host;
 mod init_script;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         tap_frames::TESTS,
         tap_loss::TESTS,
         guests::TESTS,
+        guests_mixed::TESTS,
         guests_paused::TESTS,
         vde::TESTS,
         init_script::TESTS,
