@@ -216,7 +216,7 @@ fn a_plug_that_is_pulled_is_forgotten() {
         wait_for("the port to close", || {
             (switch.log().matches("port closed").count() == round).then_some(())
         });
-        assert_eq!(switch.descriptors(), descriptors);
+        assert!(switch.descriptors() <= descriptors);
     }
     // Its address is nobody's now: a frame to it is flooded.
     let other = Client::new(&switch, mac(8));
