@@ -297,7 +297,7 @@ fn handshake(criterion: &mut Criterion) {
         let bytes = [&request, description].concat();
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         group.bench_function(name, |b| {
-            b.iter(|| handshake::parse(black_box(&bytes), Dialect::UmlSwitch))
+            b.iter(|| handshake::parse(black_box(&bytes), Dialect::UmlSwitch));
         });
     }
     group.finish();

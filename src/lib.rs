@@ -11,6 +11,7 @@
 //! | [`admin`] | the socket of whoever runs the switch |
 //! | [`runtime`] | signals, background, messages: the life of the process |
 //! | [`cli`], [`config`] | what was typed, and what it means |
+//! | [`client`] | a guest as its kernel speaks, for programs that try a switch out |
 //! | [`log_limit`] | a bound for messages that clients can cause |
 //! | [`handover`] | a value for another thread, without waiting |
 //! | [`sys`] | system calls without a safe wrapper elsewhere |
@@ -20,6 +21,7 @@
 
 pub mod admin;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod control;
 pub mod core;

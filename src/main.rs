@@ -71,7 +71,7 @@ fn serve(mut config: Config) -> Result<Ended> {
 
     // The files are removed when this function returns, by whatever way.
     let (control, control_file) = SocketFile::claim(&config.control, socket2::Type::STREAM)?;
-    let (entrances, _entrance_files) = entrances(&config, control)?;
+    let (entrances, entrance_files) = entrances(&config, control)?;
     let (named_data, _data_file) = match &config.named_data {
         None => (None, None),
         Some(path) => {
@@ -123,25 +123,41 @@ fn serve(mut config: Config) -> Result<Ended> {
     if let Some(window) = scheduling.busy_poll() {
         event_loop.look_before_sleeping(window);
     }
+    entrance_files.report();
     info!(control = %control_file.absolute().display(), "serving");
     event_loop.run().context("cannot go on serving")
 }
 
-/// What is removed when the switch ends.
-type SocketFiles = (Vec<SocketFile>, Option<VdeDirectory>);
+/// What stands for entrances in the file system, and is removed when the switch ends.
+#[derive(Default)]
+struct EntranceFiles {
+    vde: Option<VdeDirectory>,
+    connections: Vec<(&'static str, SocketFile)>,
+}
+
+impl EntranceFiles {
+    fn report(&self) {
+        if let Some(directory) = &self.vde {
+            info!(kind = Dialect::Vde.kind(), path = %directory.ctl().display(), "socket open");
+        }
+        for (kind, file) in &self.connections {
+            info!(kind, path = %file.absolute().display(), "socket open");
+        }
+    }
+}
 
 /// The sockets that guests connect to, `control` among them.
-fn entrances(config: &Config, control: Socket) -> Result<(Vec<Entrance>, SocketFiles)> {
+fn entrances(config: &Config, control: Socket) -> Result<(Vec<Entrance>, EntranceFiles)> {
     let mut entrances = vec![listen(control, LeadsTo::Handshake(Dialect::UmlSwitch))?];
-    let mut files = (Vec::new(), None);
+    let mut files = EntranceFiles::default();
     if let Some(path) = &config.vde {
         let (socket, directory) = VdeDirectory::claim(path, config.access)?;
-        files.1 = Some(directory);
+        files.vde = Some(directory);
         entrances.push(listen(socket, LeadsTo::Handshake(Dialect::Vde))?);
     }
     for (kind, path) in &config.connections {
         let (socket, file) = SocketFile::claim_with(path, kind.socket_type, config.access)?;
-        files.0.push(file);
+        files.connections.push((kind.name, file));
         entrances.push(listen(socket, LeadsTo::Port(kind))?);
     }
     Ok((entrances, files))

@@ -6,6 +6,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket};
+
 use uml_switch::core::{
     EgressLimits, Mode, PATIENCE, PortId, PortTraits, Switch, SwitchConfig, TICK, TxOutcome,
     Verdict, Wire,
@@ -14,6 +16,7 @@ use uml_switch::mirror::bpf::{Instruction, Program};
 use uml_switch::mirror::{
     CaptureSpec, Directions, Forwarded, Mirror, PortNames, Session, SessionId, Tail,
 };
+use uml_switch::port::{CONNECTION_KINDS, Received};
 
 /// The system's allocator, which counts what this thread asks of it.
 struct Counting;
@@ -384,5 +387,42 @@ fn captures_allocate_nothing() {
         let count = allocations(|| (0..20_000).for_each(|_| round(&mut b)));
         assert_eq!(count, 0, "{len} bytes");
         mirror.stop_all(&Names);
+    }
+}
+
+#[test]
+fn ports_that_are_connections_allocate_nothing() {
+    for kind in CONNECTION_KINDS {
+        let ends: [_; 2] = Socket::pair(Domain::UNIX, kind.socket_type, None).unwrap().into();
+        let [mut here, mut there] = ends.map(|end| {
+            end.set_nonblocking(true).unwrap();
+            (kind.open)(end, 1518)
+        });
+        let long = frame(EVERYBODY, 1, 1514);
+        let mut buffer = [0; 1519];
+        let mut bulk = || {
+            // Until there is no room, or for a part of a frame only; then all is received.
+            let mut sent = 0;
+            while here.send(&long) == TxOutcome::Sent {
+                sent += 1;
+            }
+            let mut received = 0;
+            while received < sent {
+                here.send_rest();
+                match there.receive(&mut buffer) {
+                    Received::Frame(1514) => received += 1,
+                    Received::Again | Received::Nothing => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            sent
+        };
+        assert!(bulk() > 10, "{}", kind.name);
+        let count = allocations(|| {
+            for _ in 0..20 {
+                bulk();
+            }
+        });
+        assert_eq!(count, 0, "{}", kind.name);
     }
 }

@@ -1,6 +1,5 @@
 //! The switches that are compared, and one of them running.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 use crate::place::{self, Cpus};
+use crate::scenario::Options;
 
 /// One of the programs that are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum Kind {
 }
 
 impl Competitor {
-    fn command(&self, directory: &Path, extra: &[&str]) -> (Command, PathBuf) {
+    fn command(&self, directory: &Path, options: Options) -> (Command, PathBuf) {
         let mut command = Command::new(&self.program);
         let control = match self.kind {
             Kind::Reference | Kind::Ours => {
@@ -42,14 +42,16 @@ impl Competitor {
                 control
             }
             Kind::Vde => {
-                let options = ["-n", MOST_PORTS, "-s"].map(OsString::from);
-                command.args(options).arg(directory.join("vde"));
+                command.args(["-n", MOST_PORTS, "-s"]).arg(directory.join("vde"));
+                command.arg("-M").arg(directory.join(VDE_CONSOLE));
                 directory.join("vde/ctl")
             }
         };
-        if self.kind == Kind::Ours {
-            command.args(["--log", "warn"]).args(extra);
-        }
+        match self.kind {
+            Kind::Ours => command.args(["--log", "warn"]).args(options.ours),
+            Kind::Reference => command.args(options.reference),
+            Kind::Vde => &mut command,
+        };
         (command, control)
     }
 }
@@ -60,17 +62,17 @@ pub struct Running {
     child: Child,
     /// Its terminal: the C program ends, or spins, without one.
     _stdin: Option<ChildStdin>,
+    kind: Kind,
     control: PathBuf,
     started_in: Duration,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Running {
-    /// Starts `competitor` on `cpus`, with the options `extra` if it is ours, and waits until guests
-    /// can connect.
-    pub fn start(competitor: &Competitor, extra: &[&str], cpus: Cpus) -> Result<Self> {
+    /// Starts `competitor` on `cpus`, and waits until guests can connect.
+    pub fn start(competitor: &Competitor, options: Options, cpus: Cpus) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let (mut command, control) = competitor.command(directory.path(), extra);
+        let (mut command, control) = competitor.command(directory.path(), options);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let before = Instant::now();
         let mut child = place::on(cpus, || command.spawn())?
@@ -79,9 +81,10 @@ impl Running {
         let mut running = Running {
             child,
             _stdin: stdin,
+            kind: competitor.kind,
             control,
             started_in: Duration::ZERO,
-            _directory: directory,
+            directory,
         };
         while std::os::unix::net::UnixStream::connect(&running.control).is_err() {
             ensure!(before.elapsed() < START_LIMIT, "{} does not serve", competitor.name);
@@ -95,6 +98,16 @@ impl Running {
     /// The socket where guests ask for a port.
     pub fn control(&self) -> &Path {
         &self.control
+    }
+
+    /// Which program it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// A directory of its own, that goes with it.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Time from its start to the first connection that it took.
@@ -123,6 +136,9 @@ impl Drop for Running {
         let _ = self.child.wait();
     }
 }
+
+/// Where `vde_switch` takes commands, in [`Running::directory`].
+pub const VDE_CONSOLE: &str = "console";
 
 /// For `vde_switch`, which has 32 ports unless told otherwise.
 const MOST_PORTS: &str = "4096";

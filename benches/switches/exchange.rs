@@ -2,7 +2,7 @@
 //!
 //! All of them may wait, in sending and in receiving, so that a frame which finds no room is late
 //! and not missing: what was refused has no delay that could be counted. No wait lasts longer than
-//! [`PATIENCE`](crate::client::PATIENCE), whatever the switch does.
+//! [`PATIENCE`](uml_switch::client::PATIENCE), whatever the switch does.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
-use crate::client::Client;
+use uml_switch::client::Client;
+
 use crate::scenario::{Bed, Samples};
 use crate::traffic::{Arrivals, Flow, Moment, be_punctual, count, now, percent, sleep_until};
 

@@ -7,11 +7,11 @@
 // The modules of a program are reached by nobody else.
 #![allow(unreachable_pub)]
 
-mod client;
 mod competitor;
 mod exchange;
 mod guests;
 mod measure;
+mod mirror;
 mod place;
 mod progress;
 mod report;

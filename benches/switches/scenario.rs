@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use crate::client::{Client, introduce};
+use uml_switch::client::{BROADCAST, Client, frame, mac};
+
 use crate::competitor::Running;
 use crate::measure::Metric;
 use crate::place::{self, Placement};
@@ -17,10 +18,28 @@ pub struct Scenario {
     /// The `max_dgram_qlen` that it is run with.
     pub queue_lengths: &'static [u32],
     pub placement: Placement,
-    /// More options for our switch.
-    pub options: &'static [&'static str],
+    pub options: Options,
     pub metrics: Vec<Metric>,
     pub run: Run,
+}
+
+/// What a switch is started with, beyond what every scenario wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// For our switch.
+    pub ours: &'static [&'static str],
+    /// For the C program.
+    pub reference: &'static [&'static str],
+}
+
+impl Options {
+    /// Nothing.
+    pub const NONE: Options = Options::ours(&[]);
+
+    /// For our switch only.
+    pub const fn ours(ours: &'static [&'static str]) -> Self {
+        Options { ours, reference: &[] }
+    }
 }
 
 /// The work of a scenario: drives a running switch and says what came out.
@@ -53,7 +72,7 @@ impl Bed<'_> {
     pub fn guests(&self, count: u32) -> Result<Vec<Client>> {
         let control = self.switch.control();
         let guests: Vec<_> =
-            (1..=count).map(|n| Client::connect(control, n)).collect::<Result<_>>()?;
+            (1..=count).map(|n| Client::connect(control, mac(n))).collect::<Result<_, _>>()?;
         introduce(&guests)?;
         Ok(guests)
     }
@@ -79,4 +98,19 @@ impl Samples {
     pub fn of(&self, metric: &Metric) -> Option<f64> {
         self.0.iter().find(|(name, _)| *name == metric.name).map(|&(_, value)| value)
     }
+}
+
+/// Lets the switch know all of `guests`: the first by a broadcast, the others by a frame to the first.
+fn introduce(guests: &[Client]) -> Result<()> {
+    let Some((first, others)) = guests.split_first() else { return Ok(()) };
+    first.send(&frame(BROADCAST, first.mac(), 60))?;
+    for other in others {
+        other.receive(&mut [0; 64])?;
+        other.send(&frame(first.mac(), other.mac(), 60))?;
+        ensure!(first.receive(&mut [0; 64])?.is_some(), "a frame to a known station is lost");
+    }
+    for guest in guests {
+        guest.discard()?;
+    }
+    Ok(())
 }

@@ -15,7 +15,8 @@ use anyhow::Result;
 use etherparse::PacketBuilder;
 use hdrhistogram::Histogram;
 
-use crate::client::{Client, Mac};
+use uml_switch::client::{Client, Mac};
+
 use crate::scenario::Samples;
 
 /// A point in time, counted from the first one that was asked for.

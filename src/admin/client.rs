@@ -14,7 +14,7 @@ use crate::mirror::CaptureSpec;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody is there.
-    #[error("no switch answers at {}: {source}", .path.display())]
+    #[error("no switch answers at {}", .path.display())]
     NoSwitch {
         /// The path of the admin socket.
         path: PathBuf,
@@ -31,7 +31,7 @@ pub enum ClientError {
     #[error("the switch refuses: {0}")]
     Refused(String),
     /// The connection has ended or takes too long.
-    #[error("the switch at {} does not reply: {source}", .path.display())]
+    #[error("the switch at {} does not reply", .path.display())]
     NoReply {
         /// The path of the admin socket.
         path: PathBuf,
@@ -39,7 +39,7 @@ pub enum ClientError {
         source: io::Error,
     },
     /// Perhaps it is another program.
-    #[error("what answers at {} is no switch of this version: {source}", .path.display())]
+    #[error("what answers at {} is no switch of this version", .path.display())]
     NotUnderstood {
         /// The path of the admin socket.
         path: PathBuf,

@@ -12,7 +12,7 @@ use super::sink::{Files, Sink};
 use super::{PortTotals, Record, State, Tail};
 
 /// The thread that writes. Dropped when the loop has ended, it waits until all is written, for
-/// [`LAST_WORDS`] at the most.
+/// two seconds at the most.
 #[derive(Debug)]
 pub struct Recorder {
     /// Closed when the thread has done its work.

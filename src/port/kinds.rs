@@ -1,11 +1,11 @@
 //! The kinds of port whose clients connect to a socket of the kind's own and send nothing but frames.
 //!
-//! A new kind is one file, with an [`Endpoint`] and a [`ConnectionKind`], and one line in the table
+//! A new kind is one file, with an [`Endpoint`] and a [`ConnectionKind`], and its line in the table
 //! here: its option, its socket and its name in lists and logs follow from that.
 
 use socket2::{Socket, Type};
 
-use super::{Endpoint, bess, qemu};
+use super::Endpoint;
 
 /// What is to be known of such a kind.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ pub struct ConnectionKind {
 }
 
 /// All of them.
-pub const CONNECTION_KINDS: &[ConnectionKind] = &[bess::KIND, qemu::KIND];
+pub const CONNECTION_KINDS: &[ConnectionKind] = &[super::bess::KIND, super::qemu::KIND];
 
 /// They have names of their own, by which they are told apart.
 impl PartialEq for ConnectionKind {

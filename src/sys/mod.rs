@@ -182,3 +182,31 @@ impl Peer {
         self.uid == 0 || self.uid == nix::unistd::geteuid().as_raw()
     }
 }
+
+/// Binds a packet socket (`packet(7)`) to the interface numbered `interface`, for packets of
+/// `protocol`, which is in network byte order.
+///
+/// # Errors
+/// Those of `bind(2)`: `ENODEV` or `ENXIO` if there is no such interface, `ENETDOWN` if it is down.
+pub fn bind_to_interface(
+    socket: &socket2::Socket,
+    interface: u32,
+    protocol: u16,
+) -> io::Result<()> {
+    // SAFETY: `sockaddr_ll` is plain data for which all zeroes is a value.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = protocol;
+    address.sll_ifindex = interface as libc::c_int;
+    // SAFETY: `address` is a whole `sockaddr_ll` on our stack, the length is its own, and it is only
+    // read before the call returns.
+    let result = unsafe {
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
+    };
+    nix::errno::Errno::result(result)?;
+    Ok(())
+}

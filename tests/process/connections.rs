@@ -16,8 +16,10 @@ use crate::support::{
     Switch, as_user, binary, frame, mac, reach, run, wait_for, with_connections,
 };
 
+type Connect = fn(&Switch) -> Box<dyn Guest>;
+
 /// How each kind connects.
-const KINDS: [(&str, fn(&Switch) -> Box<dyn Guest>); 2] = [
+const KINDS: [(&str, Connect); 2] = [
     (BESS, |switch| Box::new(BessClient::new(switch))),
     (QEMU, |switch| Box::new(QemuClient::new(switch))),
 ];

@@ -12,6 +12,8 @@ pub enum Need {
     Guests,
     /// `vde_plug`.
     VdePlug,
+    /// `vde_switch`.
+    VdeSwitch,
     /// Real-time scheduling and locked memory, for root at least.
     RealTime,
     /// The init script of Debian's `uml-utilities` with its user.
@@ -34,6 +36,7 @@ impl Need {
                 .or_else(|| command("ping", "iputils-ping"))
                 .or_else(|| command("ip", "iproute2")),
             Need::VdePlug => command("vde_plug", "vde2"),
+            Need::VdeSwitch => command("vde_switch", "vde2"),
             Need::RealTime => {
                 let first = std::process::Command::new("chrt").args(["-f", "1", "true"]).output();
                 let allowed = first.is_ok_and(|output| output.status.success());

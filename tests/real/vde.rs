@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
@@ -10,7 +11,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use crate::host::command;
-use crate::support::{BROADCAST, Client, DEADLINE, SILENCE, Switch, frame, mac, wait_for};
+use crate::support::{BROADCAST, Client, DEADLINE, SILENCE, Switch, binary, frame, mac, wait_for};
 use crate::{Test, tests};
 
 pub const TESTS: &[Test] = tests![
@@ -20,6 +21,8 @@ pub const TESTS: &[Test] = tests![
     [VdePlug] a_plug_gets_the_port_that_it_asks_for,
     [VdePlug] a_plug_that_is_pulled_is_forgotten,
     [VdePlug] a_cable_joins_two_switches,
+    [VdePlug] the_switchs_own_directory_serves_plugs_and_their_wishes,
+    [VdePlug, VdeSwitch] a_cable_joins_a_vde_switch_both_ways,
 ];
 
 /// A `vde_plug` whose frames go through its standard input and output, each after its length in two
@@ -235,5 +238,86 @@ fn a_cable_joins_two_switches() {
     for _ in 0..20 {
         here.reach(&there);
         there.reach(&here);
+    }
+}
+
+/// A switch with a directory of its own for libvdeplug.
+fn with_directory() -> (Switch, PathBuf) {
+    let dir = tempfile::tempdir().expect("a directory for the switch");
+    let (control, vde) = (dir.path().join("ctl"), dir.path().join("vde"));
+    let mut switch = std::process::Command::new(binary());
+    switch.arg("-unix").arg(&control).arg("--vde").arg(&vde);
+    (Switch::spawn(dir, control, switch), vde)
+}
+
+fn the_switchs_own_directory_serves_plugs_and_their_wishes() {
+    let (switch, dir) = with_directory();
+    let mut seventh = Plug::new(&[&format!("{}[7]", url(&dir))]);
+    let opened = switch.wait_for_log("port opened");
+    assert!(opened.contains("port=7 kind=\"vde\""), "{opened}");
+    assert!(opened.contains("description=\"vdeplug: user=root pid="), "{opened}");
+    let _zeroth = Plug::new(&[&format!("{}[0]", url(&dir))]);
+    switch.wait_for_log("port=0 kind=\"vde\"");
+    let mut any = Plug::new(&[dir.to_str().unwrap()]);
+    switch.wait_for_log("port=1 kind=\"vde\"");
+    let mut refused = Plug::new(&[&format!("{}[7]", url(&dir))]);
+    switch.wait_for_log("port 7 is in use");
+    wait_for("the plug to give up", || refused.child.try_wait().expect("it is ours"));
+    for len in [14, 1514, 9018] {
+        let hello = frame(BROADCAST, mac(1), len);
+        any.send(&hello);
+        seventh.expect(&hello);
+        let answer = frame(mac(1), mac(7), len);
+        seventh.send(&answer);
+        any.expect(&answer);
+    }
+}
+
+/// A `vde_switch`, which ends when nobody holds its input any more.
+struct VdeSwitch(Child);
+
+impl VdeSwitch {
+    fn start(dir: &Path) -> VdeSwitch {
+        let mut command = command("vde_switch");
+        command.arg("-s").arg(dir).stdin(Stdio::piped()).stdout(Stdio::null());
+        let switch = VdeSwitch(command.spawn().expect("vde_switch runs"));
+        // It listens a little later than its socket is there.
+        wait_for("vde_switch to serve", || UnixStream::connect(dir.join("ctl")).ok());
+        switch
+    }
+}
+
+impl Drop for VdeSwitch {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn a_cable_joins_a_vde_switch_both_ways() {
+    let (switch, ours) = with_directory();
+    let theirs = switch.dir.path().join("theirs");
+    let _vde_switch = VdeSwitch::start(&theirs);
+    let _cable = Plug::new(&[&url(&ours), &url(&theirs)]);
+    wait_for_ports(&switch, 1);
+    let here = Client::new(&switch, mac(1));
+    let mut there = Plug::new(&[theirs.to_str().unwrap()]);
+    // Until both ends of the cable and the plug are in; frames for nobody are lost.
+    let hello = frame(BROADCAST, mac(2), 60);
+    wait_for("the first frame", || {
+        there.send(&hello);
+        here.receive_within(SILENCE).map(|first| assert!(first == hello))
+    });
+    let end = frame(mac(1), mac(2), 61);
+    there.send(&end);
+    while here.receive() != end {}
+    for len in [14, 60, 590, 1514] {
+        let sent = frame(mac(2), mac(1), len);
+        here.send(&sent);
+        there.expect(&sent);
+        let answer = frame(mac(1), mac(2), len);
+        there.send(&answer);
+        assert!(here.receive() == answer, "{len} bytes");
     }
 }

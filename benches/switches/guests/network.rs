@@ -12,7 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::host::{self, ip};
-use crate::client::{Mac, mac};
+use uml_switch::client::{Mac, mac};
+
 use crate::competitor::Kind;
 
 /// One of the networks that are compared.

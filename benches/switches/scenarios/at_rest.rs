@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::overload;
 use crate::measure::{Better, Goal, Unit};
 use crate::place::Placement;
-use crate::scenario::{Bed, Samples, Scenario};
+use crate::scenario::{Bed, Options, Samples, Scenario};
 
 /// One, with our goals for hosts where many switches rest.
 pub fn scenarios() -> Vec<Scenario> {
@@ -19,7 +19,7 @@ pub fn scenarios() -> Vec<Scenario> {
         name: "at rest".into(),
         queue_lengths: &[10],
         placement: Placement::One,
-        options: &[],
+        options: Options::NONE,
         metrics: vec![
             least(START, Unit::Microseconds, Some(5000.0)),
             least(MEMORY, Unit::Kibibytes, Some(4096.0)),

@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::exchange::{Reads, Receiver, SMALL, SMALL_FRAME, Sender, exchange};
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::place::Placement;
-use crate::scenario::{BOTH, Bed, Samples, Scenario};
+use crate::scenario::{BOTH, Bed, Options, Samples, Scenario};
 use crate::traffic::{FULL, Flow, with_delays};
 
 /// With all on one processor and on two.
@@ -17,7 +17,7 @@ pub fn scenarios() -> Vec<Scenario> {
         name: name.to_owned(),
         queue_lengths: BOTH,
         placement,
-        options: &[],
+        options: Options::NONE,
         metrics: metrics(goal),
         run,
     };

@@ -10,10 +10,11 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::overload::{self, Arrivals, NOTHING, QUIET};
-use crate::client::{Client, frame};
+use uml_switch::client::{Client, frame};
+
 use crate::measure::{Better, Unit};
 use crate::place::Placement;
-use crate::scenario::{BOTH, Bed, Run, Samples, Scenario};
+use crate::scenario::{BOTH, Bed, Options, Run, Samples, Scenario};
 
 /// Bursts of three lengths, and the shortest without waiting.
 pub fn scenarios() -> Vec<Scenario> {
@@ -21,7 +22,7 @@ pub fn scenarios() -> Vec<Scenario> {
         name: name.to_owned(),
         queue_lengths: BOTH,
         placement: Placement::One,
-        options: &[],
+        options: Options::NONE,
         metrics,
         run,
     };

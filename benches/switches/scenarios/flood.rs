@@ -10,10 +10,11 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::overload::{self, Arrivals, NOTHING, QUIET};
-use crate::client::{BROADCAST, Client, frame};
+use uml_switch::client::{BROADCAST, Client, frame};
+
 use crate::measure::{Better, Goal, Unit};
 use crate::place::Placement;
-use crate::scenario::{BOTH, Bed, Run, Samples, Scenario};
+use crate::scenario::{BOTH, Bed, Options, Run, Samples, Scenario};
 
 /// To a few and to a host full of guests.
 pub fn scenarios() -> Vec<Scenario> {
@@ -21,7 +22,7 @@ pub fn scenarios() -> Vec<Scenario> {
         name: name.to_owned(),
         queue_lengths: BOTH,
         placement: Placement::One,
-        options: &[],
+        options: Options::NONE,
         metrics: vec![
             overload::metric("delivered", Unit::PerSecond, Better::Higher, delivered),
             overload::metric("lost", Unit::Percent, Better::Lower, lost),

@@ -15,11 +15,12 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
-use crate::client::Client;
+use uml_switch::client::Client;
+
 use crate::exchange::{SILENCE, join};
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::place::Placement;
-use crate::scenario::{BOTH, Bed, Run, Samples, Scenario};
+use crate::scenario::{BOTH, Bed, Options, Run, Samples, Scenario};
 use crate::traffic::{
     Arrivals, Flow, HEADERS, Moment, be_punctual, count, no_delays, now, percent, with_delays,
 };
@@ -30,7 +31,7 @@ pub fn scenarios() -> Vec<Scenario> {
         name: name.to_owned(),
         queue_lengths: BOTH,
         placement: Placement::One,
-        options: &[],
+        options: Options::NONE,
         metrics: metrics(),
         run,
     };

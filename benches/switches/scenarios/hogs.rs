@@ -15,11 +15,12 @@ use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
 use nix::unistd::gettid;
 
-use crate::client::{Client, frame};
+use uml_switch::client::{Client, frame};
+
 use crate::exchange::join;
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::place::{self, Cpus, Placement};
-use crate::scenario::{BOTH, Bed, Samples, Scenario};
+use crate::scenario::{BOTH, Bed, Options, Samples, Scenario};
 use crate::traffic::{be_punctual, no_delays, now, sleep_until, with_delays};
 
 /// With the switch and its client on one processor, and where the system puts them.
@@ -28,7 +29,7 @@ pub fn scenarios() -> Vec<Scenario> {
         name: name.to_owned(),
         queue_lengths: BOTH,
         placement,
-        options: REALTIME,
+        options: Options::ours(REALTIME),
         metrics: metrics(),
         run,
     };

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::client::Client;
+use uml_switch::client::Client;
+
 use crate::exchange::{Fate, Pace, Reads, Receiver, SMALL, SMALL_FRAME, Sender, exchange};
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::place::Placement;
-use crate::scenario::{BOTH, Bed, Samples, Scenario};
+use crate::scenario::{BOTH, Bed, Options, Samples, Scenario};
 use crate::traffic::{FULL, Flow, with_delays};
 
 /// One scenario.
@@ -22,7 +23,7 @@ pub fn scenarios() -> Vec<Scenario> {
         name: "beside a hostile receiver".to_owned(),
         queue_lengths: BOTH,
         placement: Placement::One,
-        options: &[],
+        options: Options::NONE,
         metrics: metrics(),
         run,
     }]

@@ -7,6 +7,7 @@ mod flood;
 mod game;
 mod hogs;
 mod hostile;
+mod mirrored;
 mod one_way;
 mod overload;
 mod pairs;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Scenario> {
         hostile::scenarios(),
         stalled::scenarios(),
         hogs::scenarios(),
+        mirrored::scenarios(),
         at_rest::scenarios(),
     ]
     .into_iter()

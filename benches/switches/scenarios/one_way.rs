@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::overload::{self, Flow, Limit, NOTHING};
 use crate::measure::Goal;
 use crate::place::Placement;
-use crate::scenario::{BOTH, Bed, Run, Samples, Scenario};
+use crate::scenario::{BOTH, Bed, Options, Run, Samples, Scenario};
 
 /// Small and full frames, with all on one processor and with the switch on one of its own.
 pub fn scenarios() -> Vec<Scenario> {
@@ -13,7 +13,7 @@ pub fn scenarios() -> Vec<Scenario> {
         name: name.to_owned(),
         queue_lengths: BOTH,
         placement,
-        options: &[],
+        options: Options::NONE,
         metrics,
         run,
     };

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 
-use crate::client::{Client, frame};
+use uml_switch::client::{Client, frame};
+
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::scenario::{Bed, Samples};
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use super::overload::{self, Flow, Limit, NOTHING};
 use crate::measure::{Better, Goal, Unit};
 use crate::place::Placement;
-use crate::scenario::{BOTH, Bed, Samples, Scenario};
+use crate::scenario::{BOTH, Bed, Options, Samples, Scenario};
 
 /// Small frames.
 pub fn scenarios() -> Vec<Scenario> {
@@ -17,7 +17,7 @@ pub fn scenarios() -> Vec<Scenario> {
         name: "8 pairs in overload, 64 bytes".into(),
         queue_lengths: BOTH,
         placement: Placement::One,
-        options: &[],
+        options: Options::NONE,
         metrics,
         run,
     }]

@@ -7,10 +7,11 @@ use anyhow::{Context, Result, ensure};
 
 use super::overload::{self, Flow, Limit, NOTHING};
 use super::round_trip;
-use crate::client::{Client, frame};
+use uml_switch::client::{Client, frame, mac};
+
 use crate::measure::Goal;
 use crate::place::Placement;
-use crate::scenario::{Bed, Run, Samples, Scenario};
+use crate::scenario::{Bed, Options, Run, Samples, Scenario};
 
 /// From the two that speak to a lab full of others, and one where all speak.
 pub fn scenarios() -> Vec<Scenario> {
@@ -18,7 +19,7 @@ pub fn scenarios() -> Vec<Scenario> {
         name: name.to_owned(),
         queue_lengths: &[10],
         placement: Placement::One,
-        options: &[],
+        options: Options::NONE,
         metrics,
         run,
     };
@@ -68,7 +69,7 @@ fn attach(bed: &Bed<'_>, count: u32, known: usize) -> Result<Vec<Client>> {
     let mut guests = Vec::new();
     for n in 1..=count {
         ensure!(start.elapsed() < ATTACH_LIMIT, "only {} of {count} ports in time", n - 1);
-        let guest = Client::connect(bed.switch.control(), n);
+        let guest = Client::connect(bed.switch.control(), mac(n));
         guests.push(guest.with_context(|| format!("guest {n} of {count}"))?);
     }
     let known = &guests[..known];

@@ -1,14 +1,15 @@
 //! One frame there, one frame back, nothing else: what each hop costs a player at the least.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 
-use crate::client::{Client, frame};
+use uml_switch::client::{Client, frame};
+
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::place::Placement;
-use crate::scenario::{BOTH, Bed, Samples, Scenario};
+use crate::scenario::{BOTH, Bed, Options, Samples, Scenario};
 
 /// Lone round trips, with all on one processor and on two.
 pub fn scenarios() -> Vec<Scenario> {
@@ -21,8 +22,13 @@ pub fn scenarios() -> Vec<Scenario> {
         run: lone,
     };
     vec![
-        lone("lone round trip, one CPU", Placement::One, &[], 0.95),
-        lone("lone round trip, two CPUs, --busy-poll 50", Placement::Two, BUSY_POLL, 0.40),
+        lone("lone round trip, one CPU", Placement::One, Options::NONE, 0.95),
+        lone(
+            "lone round trip, two CPUs, --busy-poll 50",
+            Placement::Two,
+            Options::ours(BUSY_POLL),
+            0.40,
+        ),
     ]
 }
 
@@ -40,9 +46,16 @@ fn lone(bed: &Bed<'_>) -> Result<Samples> {
 
 /// Round trips between two guests that the switch knows.
 pub fn between(bed: &Bed<'_>, near: &Client, far: &Client) -> Result<Samples> {
+    let times = times(bed, near, far, bed.seconds(1.0))?;
+    let quantile = |at| times.value_at_quantile(at) as f64 / 1e3;
+    Ok(Samples::default().with("p50", quantile(0.5)).with("p99", quantile(0.99)))
+}
+
+/// How long round trips take for so much `time`, in nanoseconds.
+pub fn times(bed: &Bed<'_>, near: &Client, far: &Client, time: Duration) -> Result<Histogram<u64>> {
     let there = frame(far.mac(), near.mac(), 60);
     let back = frame(near.mac(), far.mac(), 60);
-    let end = Instant::now() + bed.seconds(1.0);
+    let end = Instant::now() + time;
     let mut times = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)?;
     let mut buffer = [0; 64];
     bed.on_clients_cpu(|| {
@@ -54,8 +67,7 @@ pub fn between(bed: &Bed<'_>, near: &Client, far: &Client) -> Result<Samples> {
             ensure!(near.receive(&mut buffer)?.is_some(), "a lone frame is lost");
             times.saturating_record(start.elapsed().as_nanos() as u64);
         }
-        let quantile = |at| times.value_at_quantile(at) as f64 / 1e3;
-        Ok(Samples::default().with("p50", quantile(0.5)).with("p99", quantile(0.99)))
+        Ok(times)
     })
 }
 

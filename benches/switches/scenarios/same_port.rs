@@ -12,7 +12,7 @@ use anyhow::Result;
 use crate::exchange::{Pace, Reads, Receiver, SMALL, SMALL_FRAME, Sender, exchange};
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::place::Placement;
-use crate::scenario::{BOTH, Bed, Run, Samples, Scenario};
+use crate::scenario::{BOTH, Bed, Options, Run, Samples, Scenario};
 use crate::traffic::{FULL, Flow, with_delays};
 
 /// With bulk of 80, 100 and 150 % of what the receiver takes.
@@ -21,7 +21,7 @@ pub fn scenarios() -> Vec<Scenario> {
         name: name.to_owned(),
         queue_lengths: BOTH,
         placement: Placement::One,
-        options: &[],
+        options: Options::NONE,
         metrics: metrics(goal),
         run,
     };

@@ -11,7 +11,7 @@ use anyhow::Result;
 use crate::exchange::{Pace, Reads, Receiver, Sender, exchange};
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::place::Placement;
-use crate::scenario::{BOTH, Bed, Run, Samples, Scenario};
+use crate::scenario::{BOTH, Bed, Options, Run, Samples, Scenario};
 use crate::traffic::Flow;
 
 /// With a receiver that is slow, crawls, or has stopped.
@@ -20,7 +20,7 @@ pub fn scenarios() -> Vec<Scenario> {
         name: name.to_owned(),
         queue_lengths: BOTH,
         placement: Placement::One,
-        options: &[],
+        options: Options::NONE,
         metrics: metrics(stalls),
         run,
     };

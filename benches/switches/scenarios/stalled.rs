@@ -14,10 +14,11 @@ use hdrhistogram::Histogram;
 use nix::sys::prctl::set_timerslack;
 
 use super::overload::{self, Arrivals, NOTHING, QUIET};
-use crate::client::{Client, frame};
+use uml_switch::client::{Client, frame};
+
 use crate::measure::{Better, Unit};
 use crate::place::Placement;
-use crate::scenario::{BOTH, Bed, Run, Samples, Scenario};
+use crate::scenario::{BOTH, Bed, Options, Run, Samples, Scenario};
 
 /// One, some and most of a host's guests; somebody else sends to them, or the sender itself.
 pub fn scenarios() -> Vec<Scenario> {
@@ -25,7 +26,7 @@ pub fn scenarios() -> Vec<Scenario> {
         name: name.to_owned(),
         queue_lengths: BOTH,
         placement: Placement::One,
-        options: &[],
+        options: Options::NONE,
         metrics: vec![
             overload::metric("delivered of what was due", Unit::Percent, Better::Higher, None),
             overload::metric("lost", Unit::Percent, Better::Lower, NOTHING),

@@ -11,10 +11,11 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::overload::{self, Flow, Limit};
-use crate::client::{Client, mac};
+use uml_switch::client::{Client, mac};
+
 use crate::measure::{Better, Goal, Unit};
 use crate::place::Placement;
-use crate::scenario::{Bed, Run, Samples, Scenario};
+use crate::scenario::{Bed, Options, Run, Samples, Scenario};
 
 /// Behind the sender, where each frame has another source, and behind the receiver.
 pub fn scenarios() -> Vec<Scenario> {
@@ -22,7 +23,7 @@ pub fn scenarios() -> Vec<Scenario> {
         name: name.to_owned(),
         queue_lengths: &[10],
         placement: Placement::One,
-        options: ROOM,
+        options: Options::ours(ROOM),
         metrics: STEPS
             .map(|(name, _)| overload::metric(name, Unit::Microseconds, Better::Lower, None))
             .into_iter()

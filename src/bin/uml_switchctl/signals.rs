@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -24,8 +25,9 @@ pub(crate) fn ending() -> io::Result<SignalFd> {
 }
 
 /// Lets the first of `signals`, or the end of who reads standard output, end the capture on
-/// `stream`, which then gives its rest. The second signal ends the process at once. Returns what tells
-/// whether that has happened.
+/// `stream`, which then gives its rest. Another signal ends the process at once, but not within
+/// [`ONE_WISH`] of the first: `timeout(1)` sends each one twice, to the process and to its group.
+/// Returns what tells whether the end was asked for.
 ///
 /// # Errors
 /// Those of the system calls.
@@ -44,12 +46,18 @@ pub(crate) fn end_capture(signals: SignalFd, stream: &UnixStream) -> io::Result<
             let _ = wait(&signals, false);
         }
         end();
-        if let Some(signal) = wait(&signals, false) {
-            sys::die_by(signal);
+        let first = Instant::now();
+        while let Some(signal) = wait(&signals, false) {
+            if first.elapsed() >= ONE_WISH {
+                sys::die_by(signal);
+            }
         }
     })?;
     Ok(asked)
 }
+
+/// Nobody asks twice in so short a time.
+const ONE_WISH: Duration = Duration::from_millis(100);
 
 /// Waits for a signal; `None` if the reader of standard output has gone and that matters.
 fn wait(signals: &SignalFd, watch_reader: bool) -> Option<Signal> {

@@ -116,7 +116,7 @@ pub struct Tally {
     pub name: String,
     /// Frames that were due.
     pub due: u64,
-    /// Of those, frames that the switch did not take within [`crate::player::PATIENCE`].
+    /// Of those, frames that the switch did not take within a second.
     pub refused: u64,
     /// Of those, frames that came.
     pub received: u64,
