@@ -4,6 +4,7 @@
 mod admin;
 mod background;
 mod bess;
+mod cables;
 mod capture;
 mod client_sockets;
 mod command_line;
@@ -19,6 +20,7 @@ mod life_cycle;
 mod limits;
 mod logging;
 mod mirror;
+mod qemu_dgram;
 mod qemu_stream;
 mod slow_receivers;
 mod stdio;
