@@ -11,6 +11,7 @@ mod guests;
 mod guests_paused;
 mod host;
 mod init_script;
+mod nat;
 mod needs;
 mod permissions;
 mod ping;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         guests::TESTS,
         guests_paused::TESTS,
         vde::TESTS,
+        nat::TESTS,
         init_script::TESTS,
         permissions::TESTS,
         scheduling::TESTS,

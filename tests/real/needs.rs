@@ -10,6 +10,10 @@ pub enum Need {
     Tap,
     /// User-Mode Linux, and what its guests run.
     Guests,
+    /// slirp4netns.
+    Slirp,
+    /// passt.
+    Passt,
     /// `vde_plug`.
     VdePlug,
     /// `vde_switch`.
@@ -35,6 +39,8 @@ impl Need {
             Need::Guests => command("linux.uml", "user-mode-linux")
                 .or_else(|| command("ping", "iputils-ping"))
                 .or_else(|| command("ip", "iproute2")),
+            Need::Slirp => command("slirp4netns", "slirp4netns"),
+            Need::Passt => command("passt", "passt"),
             Need::VdePlug => command("vde_plug", "vde2"),
             Need::VdeSwitch => command("vde_switch", "vde2"),
             Need::RealTime => {
