@@ -7,6 +7,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use tracing::field::DisplayValue;
 use tracing::{info, warn};
 
 use super::EventLoop;
@@ -135,7 +136,7 @@ impl Attachment {
         {
             let cable = self.names().1;
             let label = self.label();
-            warn!(cable, error, suppressed, "no {label} for now");
+            warn!(cable, %error, suppressed, "no {label} for now");
         }
     }
 
@@ -144,8 +145,8 @@ impl Attachment {
     }
 
     /// Its name, as an interface or as a cable.
-    fn names(&self) -> (Option<String>, Option<String>) {
-        let name = Some(self.what.name());
+    fn names(&self) -> (Option<DisplayValue<String>>, Option<DisplayValue<String>>) {
+        let name = Some(tracing::field::display(self.what.name()));
         if self.is_uplink() { (name, None) } else { (None, name) }
     }
 }
