@@ -234,3 +234,74 @@ impl EventLoop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port::{AttachError, Pauses};
+
+    /// What is there or not.
+    #[derive(Debug)]
+    struct Fake(bool);
+
+    const FIRST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(5);
+
+    impl Attach for Fake {
+        fn kind(&self) -> &'static str {
+            "fake"
+        }
+
+        fn name(&self) -> String {
+            "fake:/".to_owned()
+        }
+
+        fn pauses(&self) -> Pauses {
+            Pauses { first: FIRST, longest: LONGEST }
+        }
+
+        fn open(&mut self, _: Sizes) -> Result<Option<Box<dyn Endpoint>>, AttachError> {
+            Ok(self.0.then(|| Box::new(Missing("fake")) as Box<dyn Endpoint>))
+        }
+    }
+
+    const SIZES: Sizes = Sizes { max_frame: 1518, send_buffer: 32_768 };
+
+    /// Tries whenever that is due; returns the pauses between the first `count` attempts.
+    fn pauses(attachment: &mut Attachment, now: &mut Instant, count: usize) -> Vec<u128> {
+        let pause = |_| {
+            let before = *now;
+            *now = attachment.due().unwrap();
+            if attachment.attempt(SIZES, *now).is_some() {
+                attachment.attached(*now);
+                attachment.lost(&io::ErrorKind::UnexpectedEof.into(), *now);
+            }
+            (*now - before).as_millis()
+        };
+        (0..count).map(pause).collect()
+    }
+
+    #[test]
+    fn pauses_grow_while_nothing_is_there_or_nothing_lasts() {
+        let mut now = Instant::now();
+        let mut nothing = Attachment::cable(Box::new(Fake(false)), now);
+        let expected = [0, 100, 200, 400, 800, 1600, 3200, 5000, 5000];
+        assert_eq!(pauses(&mut nothing, &mut now, 9), expected);
+        let mut brief = Attachment::cable(Box::new(Fake(true)), now);
+        let grown = pauses(&mut brief, &mut now, 9);
+        assert!(grown.is_sorted() && grown[8] == 5000, "{grown:?}");
+    }
+
+    #[test]
+    fn what_has_lasted_is_tried_again_soon() {
+        let mut now = Instant::now();
+        let mut lasting = Attachment::cable(Box::new(Fake(true)), now);
+        pauses(&mut lasting, &mut now, 9);
+        now += LONGEST;
+        assert!(lasting.attempt(SIZES, now).is_some());
+        lasting.attached(now);
+        now += LONGEST;
+        lasting.lost(&io::ErrorKind::UnexpectedEof.into(), now);
+        assert_eq!(lasting.due(), Some(now + FIRST));
+    }
+}

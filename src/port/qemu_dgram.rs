@@ -121,13 +121,7 @@ impl Pair {
             }
             // A path may be removed and its socket live on: whether it does, sending tells.
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_connected() => Ok(()),
-            Err(error) => {
-                // The kernel keeps the old connection, whose socket may still be there.
-                if self.socket.peer_addr().is_err() {
-                    self.link.set(Link::Down);
-                }
-                Err(error)
-            }
+            Err(error) => Err(error),
         }
     }
 
@@ -193,7 +187,7 @@ impl Endpoint for DatagramPort {
         if !pair.is_connected() {
             return TxOutcome::Dropped(TxDrop::NoReceiver);
         }
-        let mut attempt = || sent(send_once_more(|| send(&pair.socket, frame)));
+        let attempt = || sent(send_once_more(|| send(&pair.socket, frame)));
         match attempt() {
             // The peer's socket has closed, but there may be a new one.
             TxOutcome::Dropped(TxDrop::NoReceiver) => {
