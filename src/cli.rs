@@ -91,7 +91,7 @@ pub struct Args {
     #[arg(long)]
     pub compat_v0: bool,
 
-    /// Forget where a station is after a silence of so long
+    /// Forget where a station is after so long a silence
     #[arg(long, value_name = "SECS", default_value_t = 100,
         value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub ageing: u64,
