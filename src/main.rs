@@ -163,12 +163,13 @@ fn entrances(config: &Config, control: Socket) -> Result<(Vec<Entrance>, Entranc
     Ok((entrances, files))
 }
 
+type Cables = Vec<Box<dyn Attach>>;
+
 /// What the switch attaches by itself beside the uplink. Nothing is connected yet: who is at the other
 /// end may come later.
-fn cables(config: &Config) -> Result<(Vec<Box<dyn Attach>>, Vec<SocketFile>)> {
-    let cables = config.cables.iter().cloned();
-    let mut cables: Vec<Box<dyn Attach>> =
-        cables.map(|end| Box::new(Cable::new(end)) as Box<dyn Attach>).collect();
+fn cables(config: &Config) -> Result<(Cables, Vec<SocketFile>)> {
+    let ends = config.cables.iter().cloned();
+    let mut cables: Cables = ends.map(|end| Box::new(Cable::new(end)) as Box<dyn Attach>).collect();
     let mut files = Vec::new();
     for paths in &config.datagram_pairs {
         let (socket, file) =

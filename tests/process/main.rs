@@ -20,6 +20,7 @@ mod life_cycle;
 mod limits;
 mod logging;
 mod mirror;
+mod other_clients;
 mod qemu_dgram;
 mod qemu_stream;
 mod slow_receivers;

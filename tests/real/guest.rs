@@ -1,16 +1,17 @@
-//! A User-Mode Linux guest that does what a test says.
+//! A guest that does what a test says: of User-Mode Linux, or of QEMU.
 //!
-//! Its file system is the host's, read-only; it is told what to run over its console. All of its
+//! The file system of a User-Mode Linux guest is the host's, read-only; one of QEMU has a little one
+//! in memory (`tools/lab.d/qemu-guest`). It is told what to run over its console. All of its
 //! processes are in one process group and end with it, also when a test fails, and when the whole
-//! test program is killed the end of the console's input ends them.
+//! test program is killed.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::host::{command, show};
+use crate::needs::PATH;
 use crate::sandbox::STAGE;
 use crate::support::mac;
 
@@ -25,10 +27,40 @@ use crate::support::mac;
 #[derive(Debug)]
 pub struct Guest {
     pub n: u32,
+    /// What it calls its network interface.
+    pub interface: &'static str,
     child: Child,
     input: ChildStdin,
     console: Arc<Mutex<String>>,
     commands: u32,
+}
+
+/// What a guest's network is plugged into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plug<'a> {
+    /// User-Mode Linux, `eth0=daemon`: a control socket.
+    Daemon(&'a Path),
+    /// User-Mode Linux, `vec0:transport=bess`: a socket, and options behind a comma.
+    Bess(&'a Path, &'a str),
+    /// User-Mode Linux, `eth0=vde`: a directory.
+    Vde(&'a Path),
+    /// QEMU, `-netdev stream`: a socket.
+    QemuStream(&'a Path),
+    /// QEMU, `-netdev vde`: a directory.
+    QemuVde(&'a Path),
+}
+
+impl Plug<'_> {
+    fn is_qemu(self) -> bool {
+        matches!(self, Plug::QemuStream(_) | Plug::QemuVde(_))
+    }
+
+    fn interface(self) -> &'static str {
+        match self {
+            Plug::Bess(..) => "vec0",
+            _ => "eth0",
+        }
+    }
 }
 
 /// A command that a guest runs.
@@ -43,32 +75,25 @@ pub struct Done {
 }
 
 impl Guest {
-    /// Starts guest `n` with `eth0` on the switch that serves `control`.
+    /// Starts guest `n` of the `daemon` transport on the switch that serves `control`.
     pub fn boot(n: u32, control: &Path) -> Guest {
-        let init = Path::new(STAGE).join("guest-init.sh");
-        if !init.exists() {
-            fs::write(&init, include_str!("guest-init.sh")).expect("the stage is ours");
-            fs::set_permissions(&init, PermissionsExt::from_mode(0o755)).unwrap();
-        }
-        let mut child = command("linux.uml")
-            .arg("mem=64M")
-            .args(["rootfstype=hostfs", "rootflags=/", "ro", "root=/dev/root", "loglevel=1"])
-            .arg(format!("init={}", init.display()))
-            .arg(format!("eth0=daemon,{},unix,{}", show(mac(n)), control.display()))
-            .arg(format!("address=10.0.0.{n}/24"))
-            .args(["con=null", "con0=fd:0,fd:1"])
-            .arg(format!("uml_dir={STAGE}/uml/"))
-            .env("TMPDIR", STAGE)
+        Guest::plug_in(n, Plug::Daemon(control))
+    }
+
+    /// Starts guest `n`, whose network is `plug`.
+    pub fn plug_in(n: u32, plug: Plug<'_>) -> Guest {
+        let mut command = if plug.is_qemu() { qemu(n, plug) } else { user_mode_linux(n, plug) };
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
-            .expect("linux.uml starts");
+            .expect("the guest's program starts");
         let input = child.stdin.take().expect("it is a pipe");
         let console = Arc::default();
         listen(child.stdout.take().expect("it is a pipe"), &console);
-        Guest { n, child, input, console, commands: 0 }
+        Guest { n, interface: plug.interface(), child, input, console, commands: 0 }
     }
 
     /// Starts guests 1 to `count` at once and waits until all are up.
@@ -158,6 +183,82 @@ impl Drop for Guest {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+fn user_mode_linux(n: u32, plug: Plug<'_>) -> Command {
+    let init = Path::new(STAGE).join("guest-init.sh");
+    if !init.exists() {
+        fs::write(&init, include_str!("../../tools/lab.d/guest-commands"))
+            .expect("the stage is ours");
+        fs::set_permissions(&init, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let mac = show(mac(n));
+    let network = match plug {
+        Plug::Daemon(control) => format!("eth0=daemon,{mac},unix,{}", control.display()),
+        Plug::Bess(socket, options) => {
+            format!("vec0:transport=bess,dst={},mac={mac}{options}", socket.display())
+        }
+        Plug::Vde(dir) => format!("eth0=vde,{},{mac}", dir.display()),
+        Plug::QemuStream(_) | Plug::QemuVde(_) => unreachable!("not of User-Mode Linux"),
+    };
+    let mut command = command("linux.uml");
+    command
+        .arg("mem=64M")
+        .args(["rootfstype=hostfs", "rootflags=/", "ro", "root=/dev/root", "loglevel=1"])
+        .arg(format!("init={}", init.display()))
+        .arg(network)
+        .args([format!("interface={}", plug.interface()), format!("address=10.0.0.{n}/24")])
+        .args(["con=null", "con0=fd:0,fd:1"])
+        // These two measure how fast RAID could be, which is most of what a boot costs.
+        .arg("initcall_blacklist=raid6_select_algo,calibrate_xor_blocks")
+        .arg(format!("uml_dir={STAGE}/uml/"))
+        .env("TMPDIR", STAGE);
+    command
+}
+
+/// QEMU without KVM: it is not everywhere, and the switch is what is to be fast.
+fn qemu(n: u32, plug: Plug<'_>) -> Command {
+    let (dir, mac) = (qemu_guest(), show(mac(n)));
+    let network = match plug {
+        Plug::QemuStream(socket) => {
+            format!("stream,id=net,server=off,addr.type=unix,addr.path={}", socket.display())
+        }
+        Plug::QemuVde(dir) => format!("vde,id=net,sock={}", dir.display()),
+        Plug::Daemon(_) | Plug::Bess(..) | Plug::Vde(_) => unreachable!("not of QEMU"),
+    };
+    // Nobody tells QEMU that its input has ended.
+    let mut command = command("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
+        .args("-machine pc,accel=tcg -cpu max -m 128 -nodefaults -no-user-config".split(' '))
+        .args("-no-reboot -display none -chardev stdio,id=console,signal=off".split(' '))
+        .args(["-serial", "chardev:console"])
+        .args([Path::new("-kernel"), &dir.join("kernel"), Path::new("-initrd")])
+        .arg(dir.join("initramfs"))
+        .arg("-append")
+        .arg(format!(
+            "console=ttyS0 quiet ipv6.disable=1 terminal=/dev/ttyS0 address=10.0.0.{n}/24"
+        ))
+        .args(["-netdev", &network])
+        .args(["-device", &format!("virtio-net-pci,netdev=net,romfile=,mac={mac}")]);
+    command
+}
+
+/// Where QEMU's kernel and its file system are: kept as long as what cargo has built.
+pub fn qemu_directory() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("qemu-guest")
+}
+
+/// [`qemu_directory`], with what it lacks or has in an old version made at the first call.
+fn qemu_guest() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/lab.d/qemu-guest");
+        let made = Command::new(program).arg(qemu_directory()).env("PATH", PATH).output();
+        let made = made.expect("tools/lab.d/qemu-guest runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        qemu_directory()
+    })
 }
 
 /// Collects what the guest prints, until it ends.

@@ -6,8 +6,10 @@
 //! why it is ignored; with `--include-ignored` it is a failure.
 #![allow(unreachable_pub)] // The shared modules belong to another target too.
 
+mod captures;
 mod guest;
 mod guests;
+mod guests_mixed;
 mod guests_paused;
 mod host;
 mod init_script;
@@ -64,7 +66,9 @@ fn main() -> ExitCode {
         tap_unusable::TESTS,
         tap_frames::TESTS,
         tap_loss::TESTS,
+        captures::TESTS,
         guests::TESTS,
+        guests_mixed::TESTS,
         guests_paused::TESTS,
         vde::TESTS,
         nat::TESTS,

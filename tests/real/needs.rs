@@ -10,12 +10,16 @@ pub enum Need {
     Tap,
     /// User-Mode Linux, and what its guests run.
     Guests,
+    /// QEMU, and the kernel that its guests run.
+    Qemu,
     /// slirp4netns.
     Slirp,
     /// passt.
     Passt,
     /// `vde_plug`.
     VdePlug,
+    /// `vdens`.
+    Vdens,
     /// `vde_switch`.
     VdeSwitch,
     /// Real-time scheduling and locked memory, for root at least.
@@ -39,9 +43,18 @@ impl Need {
             Need::Guests => command("linux.uml", "user-mode-linux")
                 .or_else(|| command("ping", "iputils-ping"))
                 .or_else(|| command("ip", "iproute2")),
+            Need::Qemu => command("qemu-system-x86_64", "qemu-system-x86")
+                .or_else(|| command("busybox", "busybox-static"))
+                .or_else(|| command("fping", "fping"))
+                .or_else(|| command("setpriv", "util-linux"))
+                .or_else(|| {
+                    let there = crate::guest::qemu_directory().join("kernel").exists();
+                    (!there).then(|| "no kernel for QEMU: tools/setup test fetches one".to_owned())
+                }),
             Need::Slirp => command("slirp4netns", "slirp4netns"),
             Need::Passt => command("passt", "passt"),
             Need::VdePlug => command("vde_plug", "vde2"),
+            Need::Vdens => command("vdens", "vdens"),
             Need::VdeSwitch => command("vde_switch", "vde2"),
             Need::RealTime => {
                 let first = std::process::Command::new("chrt").args(["-f", "1", "true"]).output();

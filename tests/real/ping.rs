@@ -148,8 +148,10 @@ impl Losses {
         }
         let mut counted = host::ip("-statistics link show tap0");
         for guest in guests {
-            counted +=
-                &guest.run("ip -statistics link show eth0; grep -E 'Ip:|Icmp:' /proc/net/snmp");
+            counted += &guest.run(&format!(
+                "ip -statistics link show {}; grep -E 'Ip:|Icmp:' /proc/net/snmp",
+                guest.interface
+            ));
             counted.push('\n');
         }
         panic!("{}\n{counted}", self.0.join("\n"));

@@ -1,15 +1,16 @@
 # From lines "FROM TO SENT LOST MIN AVG MAX" (times in ms, "-" if there was no reply) the table that
 # a person reads. With `full` a row for each pair, else one for each station and for each pair that
-# lost something. `pairs` is how many there should be. Ends with 1 if anything is missing.
+# lost something. `pairs` is how many there should be, `kinds` what kind each guest is, in order, if
+# they differ. Ends with 1 if anything is missing.
 
 function row(name, other, sent, lost, best, mean, worst) {
-  printf "  %-10s %-10s %6d %6d %6.1f %%  ", name, other, sent, lost, sent ? 100 * lost / sent : 100
+  printf "  %-12s %-12s %6d %6d %6.1f %%  ", name, other, sent, lost, sent ? 100 * lost / sent : 100
   if (best == "") print "-"
   else printf "%8.3f %8.3f %8.3f\n", best, mean, worst
 }
 
 function heading(name, other) {
-  printf "\n  %-10s %-10s %6s %6s %8s  %8s %8s %8s\n", name, other, "sent", "lost", "loss", "rtt min", "avg", "max"
+  printf "\n  %-12s %-12s %6s %6s %8s  %8s %8s %8s\n", name, other, "sent", "lost", "loss", "rtt min", "avg", "max"
 }
 
 # Adds a pair to the sums under `key`.
@@ -26,7 +27,11 @@ function sum(name, other, key) {
   else row(name, other, sent[key], lost[key], "")
 }
 
-function called(station) { return station == "host" ? "host" : "guest " station }
+function called(station) {
+  return station == "host" ? "host" : station in kind ? station " " kind[station] : "guest " station
+}
+
+BEGIN { split(kinds, kind, " ") }
 
 {
   if (!($1 in seen)) { seen[$1] = 1; order[++stations] = $1 }

@@ -44,23 +44,59 @@ pub fn competitors(ours: &Path) -> Vec<Competitor> {
     ]
 }
 
+/// What the guests' own kernels call their place on a switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// `eth0=daemon`, which all switches serve.
+    Daemon,
+    /// `vec0:transport=bess` with this MTU where that is served: by ours. The others have the guests
+    /// that they have anyway.
+    Bess { mtu: u32 },
+}
+
 /// A network that runs. It and its interfaces are gone when dropped.
 #[derive(Debug)]
 pub struct Network {
     switch: Option<Switch>,
+    /// Of our guests.
+    bess: Option<Bess>,
     /// Ours, to be deleted.
     interfaces: Vec<String>,
 }
 
+/// Where `bess` guests connect to, and their MTU.
+#[derive(Debug)]
+struct Bess {
+    socket: PathBuf,
+    mtu: u32,
+}
+
+impl Competitor {
+    /// False if it would do the same for guests of `transport` as for all others, and need not be
+    /// compared again: it is neither one that they are measured against nor one that has such guests.
+    pub fn takes_part(&self, transport: Transport) -> bool {
+        transport == Transport::Daemon || !matches!(self.way, Way::Switch(Kind::Vde, _))
+    }
+}
+
 impl Network {
-    /// Starts `competitor` for so many guests, with its files in `directory`, and gives the host
-    /// its address.
-    pub fn start(competitor: &Competitor, guests: u32, directory: &Path) -> Result<Network> {
-        let mut network = Network { switch: None, interfaces: Vec::new() };
+    /// Starts `competitor` for so many guests of `transport`, with its files in `directory`, and
+    /// gives the host its address.
+    pub fn start(
+        competitor: &Competitor,
+        transport: Transport,
+        guests: u32,
+        directory: &Path,
+    ) -> Result<Network> {
+        let mut network = Network { switch: None, bess: None, interfaces: Vec::new() };
         match &competitor.way {
             Way::Switch(kind, program) => {
                 network.add(UPLINK, "tuntap", "mode tap")?;
-                network.switch = Some(Switch::start(*kind, program, directory)?);
+                if let (Kind::Ours, Transport::Bess { mtu }) = (kind, transport) {
+                    network.bess = Some(Bess { socket: directory.join("bess"), mtu });
+                }
+                let bess = network.bess.as_ref();
+                network.switch = Some(Switch::start(*kind, program, directory, bess)?);
             }
             Way::Bridge => {
                 // It would ask who listens to what, and that would be counted.
@@ -80,17 +116,23 @@ impl Network {
     /// What guest `n` is told to have as its interface, by its kernel's command line.
     pub fn plug(&self, n: u32) -> String {
         let mac = show(mac(n));
-        match &self.switch {
-            Some(switch) => format!("eth0=daemon,{mac},unix,{}", switch.control.display()),
+        match (&self.switch, &self.bess) {
+            (_, Some(Bess { socket, mtu })) => {
+                let socket = socket.display();
+                format!("vec0:transport=bess,dst={socket},depth=128,gro=1,mtu={mtu},mac={mac}")
+            }
+            (Some(switch), None) => format!("eth0=daemon,{mac},unix,{}", switch.control.display()),
             // Without gro=1 it does not take the large frames that other guests send, and TCP
             // crawls; `eth0=tuntap` has half the throughput.
-            None => format!("vec0:transport=tap,ifname={},depth=128,gro=1,mac={mac}", tap(n)),
+            (None, None) => {
+                format!("vec0:transport=tap,ifname={},depth=128,gro=1,mac={mac}", tap(n))
+            }
         }
     }
 
     /// What guests call their interface.
     pub fn guest_interface(&self) -> &'static str {
-        if self.switch.is_some() { "eth0" } else { "vec0" }
+        if self.switch.is_some() && self.bess.is_none() { "eth0" } else { "vec0" }
     }
 
     /// What the host calls its own.
@@ -148,7 +190,7 @@ struct Switch {
 }
 
 impl Switch {
-    fn start(kind: Kind, program: &Path, directory: &Path) -> Result<Switch> {
+    fn start(kind: Kind, program: &Path, directory: &Path, bess: Option<&Bess>) -> Result<Switch> {
         let control = directory.join(if kind == Kind::Vde { "vde/ctl" } else { "ctl" });
         let log = directory.join("log");
         // It ends with us, also when we are killed.
@@ -161,6 +203,9 @@ impl Switch {
         command.args(["-tap", UPLINK]);
         if kind == Kind::Ours {
             command.args(["--log", "info"]);
+        }
+        if let Some(Bess { socket, mtu }) = bess {
+            command.arg("--bess").arg(socket).args(["--mtu", &mtu.to_string()]);
         }
         // The C program and vde_switch end, or spin, without an open input.
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(File::create(&log)?);

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::counters::{self, Counters};
 use super::guest::{Guest, Job};
 use super::host::{self, Stage};
-use super::network::{Competitor, Network, address, join};
+use super::network::{Competitor, Network, Transport, address, join};
 
 /// One boot of all. Ends when dropped, the guests first.
 #[derive(Debug)]
@@ -32,9 +32,14 @@ pub enum Station {
 
 impl Site {
     /// Boots the guests, and waits until everybody knows where everybody is.
-    pub fn start(competitor: &Competitor, stage: &Stage, second: Duration) -> Result<Site> {
+    pub fn start(
+        competitor: &Competitor,
+        transport: Transport,
+        stage: &Stage,
+        second: Duration,
+    ) -> Result<Site> {
         let directory = stage.directory()?;
-        let network = Network::start(competitor, GUESTS, directory.path())?;
+        let network = Network::start(competitor, transport, GUESTS, directory.path())?;
         let boot = |n| Guest::boot(directory.path(), &network.plug(n));
         let guests = (1..=GUESTS).map(boot).collect::<Result<_>>()?;
         let mut site = Site { guests, network, second, _directory: directory };

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::network::address;
+use super::network::{Transport, address};
 use super::site::{SERVER, Site, Station};
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::scenario::Samples;
@@ -22,6 +22,8 @@ pub struct Work {
     /// What the results call it.
     pub name: String,
     pub metrics: Vec<Metric>,
+    /// Of the guests. Works of the same one follow each other.
+    pub transport: Transport,
     task: Task,
 }
 
@@ -39,6 +41,7 @@ pub fn all() -> Vec<Work> {
         RATES.map(|(megabits, rate)| Work {
             name: format!("real guests, UDP 80 bytes at {megabits} Mbit/s, {way}"),
             metrics: udp_metrics(),
+            transport: Transport::Daemon,
             task: Task::Udp(from, rate),
         })
     };
@@ -48,13 +51,21 @@ pub fn all() -> Vec<Work> {
     all.push(Work {
         name: "real guests, bulk TCP".into(),
         metrics: vec![throughput(Some(Goal::RatioAtLeast(2.5)))],
+        transport: Transport::Daemon,
         task: Task::Tcp,
     });
     all.push(Work {
         name: "real guests, ping by the host beside bulk TCP".into(),
         metrics: ping_metrics(),
+        transport: Transport::Daemon,
         task: Task::PingBesideTcp,
     });
+    all.extend(BESS_MTUS.map(|(mtu, goal)| Work {
+        name: format!("real guests, bulk TCP between `bess` guests, MTU {mtu}"),
+        metrics: vec![throughput(Some(Goal::RatioAtLeast(goal)))],
+        transport: Transport::Bess { mtu },
+        task: Task::Tcp,
+    }));
     all
 }
 
@@ -212,6 +223,9 @@ const PINGED: u32 = 3;
 /// between datagrams, which takes a guest so long that it does not get far beyond 2 unless it sends
 /// some at once.
 const RATES: [(u32, &str); 3] = [(2, "2M"), (8, "8M/10"), (20, "20M/10")];
+
+/// MTUs of `bess` guests on ours, and how much more they are to move than the guests of the others.
+const BESS_MTUS: [(u32, f64); 3] = [(1500, 2.5), (9000, 6.0), (65000, 6.0)];
 
 /// Frames that show that bulk TCP has left its beginning behind; large ones, on some networks.
 const UNDER_WAY: u64 = 300;
