@@ -20,7 +20,7 @@ use tracing::level_filters::LevelFilter;
 use crate::core::UPLINK_NUMBER;
 use crate::mirror::MAX_SNAPLEN;
 use crate::mirror::sink::Ring;
-use crate::port::TapName;
+use crate::port::{CableEnd, DatagramPaths, TapName};
 
 pub use connection_sockets::ConnectionSockets;
 
@@ -52,6 +52,16 @@ pub struct Args {
     #[command(flatten)]
     pub connections: ConnectionSockets,
 
+    /// Connect to this socket and keep that up: of a gateway such as slirp4netns, passt or gvproxy, or
+    /// of another switch. KIND is what is spoken there, bess or qemu. May be repeated
+    #[arg(long, value_name = "KIND:PATH")]
+    pub connect: Vec<CableEnd>,
+
+    /// Exchange datagrams with QEMU's -netdev dgram: LOCAL is its remote.path, REMOTE its local.path.
+    /// May be repeated
+    #[arg(long, value_name = "LOCAL,REMOTE")]
+    pub qemu_dgram: Vec<DatagramPaths>,
+
     /// Mode of the sockets that guests connect to, all but CTL; of --vde's directory too, which can be
     /// searched by who has any right [default: 600 for --vde, else as the umask leaves it]
     #[arg(long, value_name = "OCTAL", value_parser = file_mode)]
@@ -81,7 +91,7 @@ pub struct Args {
     #[arg(long)]
     pub compat_v0: bool,
 
-    /// Forget where a station is after a silence of so long
+    /// Forget where a station is after so long a silence
     #[arg(long, value_name = "SECS", default_value_t = 100,
         value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub ageing: u64,
@@ -355,6 +365,11 @@ mod tests {
             "--vde V --group no-such-group-here",
             "--bess",
             "--qemu",
+            "--connect",
+            "--connect /tmp/a",
+            "--connect daemon:/tmp/a",
+            "--qemu-dgram a",
+            "--qemu-dgram a,",
             "--busy-poll 0",
             "--busy-poll 1001",
             "--busy-poll",

@@ -14,7 +14,7 @@ use crate::control::{Access, SUN_PATH_LEN, ctl_of};
 use crate::core::{EgressLimits, Mode, OVERHEAD, SwitchConfig};
 use crate::mirror::CaptureSpec;
 use crate::mirror::sink::Ring;
-use crate::port::{CONNECTION_KINDS, ConnectionKind, TapName};
+use crate::port::{CONNECTION_KINDS, CableEnd, ConnectionKind, DatagramPaths, TapName};
 use crate::runtime::Scheduling;
 
 /// A checked configuration.
@@ -28,7 +28,11 @@ pub struct Config {
     pub vde: Option<PathBuf>,
     /// Kinds of port that have a socket of their own, and its path.
     pub connections: Vec<(&'static ConnectionKind, PathBuf)>,
-    /// Who may connect to the sockets of the last two.
+    /// Where the switch connects to; absolute paths.
+    pub cables: Vec<CableEnd>,
+    /// Pairs of datagram sockets, QEMU's with absolute paths.
+    pub datagram_pairs: Vec<DatagramPaths>,
+    /// Who may connect to our sockets, but for the control socket and the admin socket.
     pub access: Access,
     /// The admin socket.
     pub admin: AdminPath,
@@ -80,9 +84,12 @@ pub enum ConfigError {
     /// One path for two sockets.
     #[error("two sockets have the same path {}", .0.display())]
     SamePath(PathBuf),
+    /// More cables than there can be, or than ports.
+    #[error("{0} of --connect and --qemu-dgram, but there can be {1}")]
+    ManyCables(usize, usize),
     /// Nothing that they could be of.
     #[error(
-        "--mode and --group are those of the sockets of --vde, {}, and there is none",
+        "--mode and --group are those of the sockets of --vde, {}, --qemu-dgram, and there is none",
         options()
     )]
     NoSocketToOpen,
@@ -108,11 +115,15 @@ impl TryFrom<Args> for Config {
         let connections = args.connections.0;
         let paths = connections.iter().map(|(_, path)| socket_path(path.clone()));
         let paths = paths.collect::<Result<Vec<_>, _>>()?;
+        let (cables, datagram_pairs) = cables(args.connect, args.qemu_dgram, args.max_ports)?;
         let asked_for = admin.is_asked_for.then_some(&admin.path);
         let others = named_data.iter().chain(asked_for).chain(&ctl).chain(&paths);
-        all_different(others.chain([&control]))?;
+        let far = cables.iter().map(|cable| &cable.path);
+        let pairs = datagram_pairs.iter().flat_map(|pair| [&pair.local, &pair.remote]);
+        all_different(others.chain([&control]).chain(far).chain(pairs))?;
         let access = Access { mode: args.mode, group: args.group };
-        if access != Access::default() && ctl.is_none() && paths.is_empty() {
+        let has_none = ctl.is_none() && paths.is_empty() && datagram_pairs.is_empty();
+        if access != Access::default() && has_none {
             return Err(ConfigError::NoSocketToOpen);
         }
         let switch = SwitchConfig {
@@ -139,6 +150,8 @@ impl TryFrom<Args> for Config {
             named_data,
             vde,
             connections,
+            cables,
+            datagram_pairs,
             access,
             admin,
             tap,
@@ -149,6 +162,32 @@ impl TryFrom<Args> for Config {
             mirror,
         })
     }
+}
+
+/// Checks the paths of cables.
+fn cables(
+    mut ends: Vec<CableEnd>,
+    mut pairs: Vec<DatagramPaths>,
+    max_ports: u32,
+) -> Result<(Vec<CableEnd>, Vec<DatagramPaths>), ConfigError> {
+    let (count, most) = (ends.len() + pairs.len(), MAX_CABLES.min(max_ports as usize));
+    if count > most {
+        return Err(ConfigError::ManyCables(count, most));
+    }
+    for end in &mut ends {
+        end.path = far_path(&end.path)?;
+    }
+    for pair in &mut pairs {
+        pair.local = socket_path(std::mem::take(&mut pair.local))?;
+        pair.remote = far_path(&pair.remote)?;
+    }
+    Ok((ends, pairs))
+}
+
+/// A path that is used again and again, wherever the process is by then.
+fn far_path(path: &Path) -> Result<PathBuf, ConfigError> {
+    let path = socket_path(path.to_owned())?;
+    socket_path(std::path::absolute(&path).unwrap_or(path))
 }
 
 fn socket_path(path: PathBuf) -> Result<PathBuf, ConfigError> {
@@ -164,12 +203,15 @@ fn socket_path(path: PathBuf) -> Result<PathBuf, ConfigError> {
 fn all_different<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Result<(), ConfigError> {
     let mut seen = HashSet::new();
     for path in paths {
-        if !seen.insert(path) {
+        if !seen.insert(std::path::absolute(path).unwrap_or_else(|_| path.clone())) {
             return Err(ConfigError::SamePath(path.clone()));
         }
     }
     Ok(())
 }
+
+/// What one switch has use for, gateways and neighbours.
+const MAX_CABLES: usize = 16;
 
 /// As the C program has it.
 const DEFAULT_DATA: &str = "/tmp/uml.data";
@@ -216,6 +258,29 @@ mod tests {
         }
         let long = format!("--vde /{}", "a".repeat(103));
         assert!(matches!(config(&long), Err(ConfigError::LongPath(_))));
+    }
+
+    #[test]
+    fn cables_have_absolute_paths_of_their_own() {
+        let cabled = config("--connect bess:a --connect qemu:/tmp/b --qemu-dgram c,d").unwrap();
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(cabled.cables[0].path, here.join("a"));
+        assert_eq!(cabled.cables[1].path, PathBuf::from("/tmp/b"));
+        assert_eq!(cabled.datagram_pairs[0].remote, here.join("d"));
+        for line in [
+            "--connect bess:/tmp/a --connect bess:/tmp/a",
+            "--bess a --connect bess:a",
+            "--qemu-dgram /tmp/a,/tmp/a",
+            "--qemu-dgram a,b --qemu-dgram a,c",
+        ] {
+            assert!(matches!(config(line), Err(ConfigError::SamePath(_))), "{line}");
+        }
+        assert!(matches!(config("--connect bess:/"), Err(ConfigError::NoName(_))));
+        let many: Vec<_> = (0..17).map(|n| format!("--connect bess:/tmp/{n}")).collect();
+        assert!(config(&many[..16].join(" ")).is_ok());
+        assert_eq!(config(&many.join(" ")).unwrap_err(), ConfigError::ManyCables(17, 16));
+        let few = config("--max-ports 1 --connect bess:/tmp/a --connect bess:/tmp/b");
+        assert_eq!(few.unwrap_err(), ConfigError::ManyCables(2, 1));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use uml_switch::event_loop::{Ended, Entrance, EventLoop, LeadsTo, Sockets};
 use uml_switch::mirror::filter::{self, compile_outside};
 use uml_switch::mirror::sink::{Files, Format};
 use uml_switch::mirror::{CaptureSpec, Recorder};
-use uml_switch::port::{DataAddresses, NamedDataSocket, TapPort};
+use uml_switch::port::{Attach, Cable, DataAddresses, DatagramPair, NamedDataSocket, Tap, TapPort};
 use uml_switch::runtime;
 use uml_switch::sys;
 
@@ -80,13 +80,14 @@ fn serve(mut config: Config) -> Result<Ended> {
         }
     };
     let admin = admin_socket(&config)?;
-    let uplink = config.tap.map(|name| {
-        let device = TapPort::open(&name).map_err(|error| {
+    let (cables, _cable_files) = cables(&config)?;
+    let uplink = config.tap.map(|name| match TapPort::open(&name) {
+        Ok(device) => (Tap::new(name, Some(device)), None),
+        Err(error) => {
             let error = format!("{:#}", anyhow::Error::from(error));
             complain(format_args!("no uplink, going on without it: {error}"));
-            error
-        });
-        (name, device)
+            (Tap::new(name, None), Some(error))
+        }
     });
 
     let mirror = config.mirror.map(open_capture).transpose()?;
@@ -103,6 +104,7 @@ fn serve(mut config: Config) -> Result<Ended> {
         named_data,
         addresses: DataAddresses::new(control_file.absolute()),
         uplink,
+        cables,
         signals,
         watch_terminal,
     };
@@ -159,6 +161,23 @@ fn entrances(config: &Config, control: Socket) -> Result<(Vec<Entrance>, Entranc
         entrances.push(listen(socket, LeadsTo::Port(kind))?);
     }
     Ok((entrances, files))
+}
+
+type Cables = Vec<Box<dyn Attach>>;
+
+/// What the switch attaches by itself beside the uplink. Nothing is connected yet: who is at the other
+/// end may come later.
+fn cables(config: &Config) -> Result<(Cables, Vec<SocketFile>)> {
+    let ends = config.cables.iter().cloned();
+    let mut cables: Cables = ends.map(|end| Box::new(Cable::new(end)) as Box<dyn Attach>).collect();
+    let mut files = Vec::new();
+    for paths in &config.datagram_pairs {
+        let (socket, file) =
+            SocketFile::claim_with(&paths.local, socket2::Type::DGRAM, config.access)?;
+        files.push(file);
+        cables.push(Box::new(DatagramPair::new(socket, paths.remote.clone())));
+    }
+    Ok((cables, files))
 }
 
 fn listen(socket: Socket, leads_to: LeadsTo) -> Result<Entrance> {

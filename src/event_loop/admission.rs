@@ -10,6 +10,7 @@ use socket2::Socket;
 use tracing::{debug, info, warn};
 
 use super::EventLoop;
+use super::attachments::Attachment;
 use super::entrances::LeadsTo;
 use super::port_info::Party;
 use super::token::Subject;
@@ -117,7 +118,7 @@ impl EventLoop {
     fn open_port(&mut self, connection: Connection, request: Request, now: Instant) {
         let Connection { stream, data, peer, dialect } = connection;
         let Request { version, wish, client, description, .. } = request;
-        if wish == Some(UPLINK_NUMBER) && self.uplink.is_some() {
+        if wish == Some(UPLINK_NUMBER) && self.attachments.iter().any(Attachment::is_uplink) {
             return refuse(peer, Refusal::Uplink);
         }
         let number = match self.switch.next_number(wish) {

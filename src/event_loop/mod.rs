@@ -16,13 +16,13 @@
 //! Nothing here blocks, and nothing is logged for a frame.
 
 mod admission;
+mod attachments;
 mod busy_poll;
 mod entrances;
 mod links;
 mod port_info;
 mod requests;
 mod token;
-mod uplink;
 
 use std::io::{self};
 use std::os::fd::{AsFd, AsRawFd};
@@ -37,19 +37,16 @@ use nix::sys::signalfd::SignalFd;
 use tracing::{debug, info, warn};
 
 use crate::control::{CopyDesk, Handshakes};
-use crate::core::{PortCounters, PortId, RxDrop, Switch, SwitchConfig, UPLINK_NUMBER, Verdict};
+use crate::core::{PortCounters, PortId, RxDrop, Switch, SwitchConfig, Verdict};
 use crate::log_limit::{LogLimit, Suppressed};
 use crate::mirror::{Forwarded, Mirror};
-use crate::port::{
-    DataAddresses, Endpoint, NamedDataSocket, NamedFrame, PeerClaims, Received, TapName, TapPort,
-};
+use crate::port::{Attach, DataAddresses, NamedDataSocket, NamedFrame, PeerClaims, Received, Tap};
+use attachments::Attachment;
 use busy_poll::{BusyPoll, poll_for};
 use entrances::Entrances;
 use links::{Links, Work};
-use port_info::Party;
 use requests::Requests;
 use token::Subject;
-use uplink::Uplink;
 
 pub use entrances::{Entrance, LeadsTo};
 pub use port_info::PortInfo;
@@ -82,9 +79,10 @@ pub struct Sockets {
     pub named_data: Option<NamedDataSocket>,
     /// The names of the ports' own data sockets.
     pub addresses: DataAddresses,
-    /// The uplink's interface as configured, and the device, or why there is none as it has been
-    /// said.
-    pub uplink: Option<(TapName, Result<TapPort, String>)>,
+    /// The uplink's interface, and why it could not be opened as that has been said.
+    pub uplink: Option<(Tap, Option<String>)>,
+    /// What else the switch attaches by itself.
+    pub cables: Vec<Box<dyn Attach>>,
     /// The signals that end the loop.
     pub signals: SignalFd,
     /// Whether the end of input at the terminal ends the loop.
@@ -111,7 +109,7 @@ pub struct EventLoop {
     named_data: Option<NamedDataSocket>,
     addresses: DataAddresses,
     claims: PeerClaims,
-    uplink: Option<Uplink>,
+    attachments: Vec<Attachment>,
     signals: SignalFd,
     busy_poll: Option<BusyPoll>,
     mirror: Mirror,
@@ -161,7 +159,7 @@ impl EventLoop {
             named_data: sockets.named_data,
             addresses: sockets.addresses,
             claims: PeerClaims::new(),
-            uplink: None,
+            attachments: Vec::new(),
             signals: sockets.signals,
             busy_poll: None,
             mirror: Mirror::default(),
@@ -173,16 +171,12 @@ impl EventLoop {
             named_data_ready: false,
             ended: None,
         };
-        if let Some((name, device)) = sockets.uplink {
-            let now = Instant::now();
-            let (device, error) = match device {
-                Ok(device) => (Some(device), None),
-                Err(error) => (None, Some(error)),
-            };
-            this.uplink = Some(Uplink::new(name, error, now));
-            if let Some(device) = device {
-                this.attach_uplink(device, now);
-            }
+        let now = Instant::now();
+        if let Some((tap, said)) = sockets.uplink {
+            this.keep_attached(Attachment::uplink(Box::new(tap), said, now), now);
+        }
+        for cable in sockets.cables {
+            this.keep_attached(Attachment::cable(cable, now), now);
         }
         Ok(this)
     }
@@ -251,9 +245,9 @@ impl EventLoop {
             self.switch.next_tick(),
             self.handshakes.next_deadline(),
             self.entrances.next_attempt(),
-            self.uplink.as_ref().and_then(Uplink::next_attempt),
         ];
-        timers.into_iter().flatten().min()
+        let attachments = self.attachments.iter().filter_map(Attachment::due);
+        timers.into_iter().flatten().chain(attachments).min()
     }
 
     fn note(&mut self, event: &Event, now: Instant) {
@@ -339,7 +333,7 @@ impl EventLoop {
                 }
                 Received::Stranger(len) => self.switch.refuse(id, len, RxDrop::Stranger),
                 Received::BadLength(len) => {
-                    self.lose_framing(id, len);
+                    self.lose_framing(id, len, now);
                     return;
                 }
                 Received::Again => {}
@@ -412,26 +406,20 @@ impl EventLoop {
             self.entrances.descriptors_freed();
         }
         self.entrances.look_again(now);
-        if let Some(uplink) = &mut self.uplink
-            && let Some(device) = uplink.attempt(now)
-        {
-            self.attach_uplink(device, now);
-        }
+        self.tend_attachments(now);
     }
 
     /// A port's descriptor is of no more use.
     fn lose_port(&mut self, id: PortId, error: &io::Error, now: Instant) {
-        if let Some(uplink) = self.uplink.as_mut().filter(|uplink| uplink.is(id)) {
-            uplink.lost(error, now);
-        } else {
+        if !self.lose_attachment(id, error, now) {
             debug!(port = %id, %error, "cannot receive");
+            self.close_port(id);
         }
-        self.close_port(id);
     }
 
     /// Closes `id`, whose client has announced a frame of `len` bytes: there is none so long, or it has
     /// no bytes, and what follows cannot be told apart.
-    fn lose_framing(&mut self, id: PortId, len: u32) {
+    fn lose_framing(&mut self, id: PortId, len: u32, now: Instant) {
         static LIMIT: LogLimit = LogLimit::new();
         let uid = self.links.look_up(id).and_then(|(_, party)| party.uid());
         if let Some(suppressed) = LIMIT.admit(uid).map(Suppressed::field) {
@@ -440,7 +428,7 @@ impl EventLoop {
                 "closed for a frame of a length that is not carried; --mtu sets the longest");
         }
         self.switch.refuse(id, 0, RxDrop::BadLength);
-        self.close_port(id);
+        self.lose_port(id, &io::ErrorKind::InvalidData.into(), now);
     }
 
     fn close_port(&mut self, id: PortId) {
@@ -463,24 +451,6 @@ impl EventLoop {
         let counters = self.switch.close_port(id);
         self.resume_released();
         counters
-    }
-
-    fn attach_uplink(&mut self, device: TapPort, now: Instant) {
-        let Some(uplink) = &mut self.uplink else { return };
-        let name = device.name().clone();
-        let traits = device.traits();
-        let opened = self.switch.open_port(Some(UPLINK_NUMBER), traits, now);
-        let Ok(id) = opened else { return };
-        match self.links.attach(id, Box::new(device), Party::Interface(name.clone()), None) {
-            Ok(()) => {
-                info!(interface = %name, "uplink attached");
-                uplink.attached(id, name);
-            }
-            Err(error) => {
-                warn!(interface = %name, %error, "cannot watch the uplink");
-                self.switch.close_port(id);
-            }
-        }
     }
 
     fn read_signal(&mut self) {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::links::Links;
 use crate::core::{PortCounters, PortId, UPLINK_NUMBER};
 use crate::mirror::PortNames;
-use crate::port::TapName;
 
 /// An open port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +16,7 @@ pub struct PortInfo {
     pub name: String,
     /// The kind of port.
     pub kind: &'static str,
-    /// The user who asked for it; the uplink has none.
+    /// The user who asked for it; what the switch attaches by itself has none.
     pub owner: Option<u32>,
     /// What the client said of itself, without control characters.
     pub description: Option<String>,
@@ -40,7 +39,9 @@ pub(super) enum Party {
     /// A client of this user, and what it says of itself.
     Client { uid: u32, description: Option<Arc<str>> },
     /// An interface of the host.
-    Interface(TapName),
+    Interface(String),
+    /// Where a cable leads.
+    Cable(String),
 }
 
 impl Party {
@@ -48,7 +49,7 @@ impl Party {
     pub(super) fn uid(&self) -> Option<u32> {
         match self {
             Party::Client { uid, .. } => Some(*uid),
-            Party::Interface(_) => None,
+            Party::Interface(_) | Party::Cable(_) => None,
         }
     }
 }
@@ -70,7 +71,7 @@ impl From<OpenPort> for PortInfo {
             Party::Client { uid, description } => {
                 (Some(uid), description.map(|text| text.to_string()))
             }
-            Party::Interface(_) => (None, None),
+            Party::Interface(_) | Party::Cable(_) => (None, None),
         };
         PortInfo { number, name, kind, owner, description, counters }
     }
@@ -81,6 +82,7 @@ impl fmt::Display for PortName<'_> {
         let PortName { number, kind, party } = self;
         match party {
             Some(Party::Interface(interface)) => write!(f, "uplink {interface}"),
+            Some(Party::Cable(end)) => write!(f, "port {number} cable {end}"),
             Some(Party::Client { uid, description }) => {
                 write!(f, "port {number} {kind} uid {uid}")?;
                 description.as_ref().map_or(Ok(()), |text| write!(f, " ({text})"))

@@ -207,6 +207,7 @@ mod tests {
                 named_data: None,
                 addresses: DataAddresses::new(&path),
                 uplink: None,
+                cables: Vec::new(),
                 signals: SignalFd::with_flags(&SigSet::empty(), SfdFlags::SFD_NONBLOCK).unwrap(),
                 watch_terminal: false,
             };

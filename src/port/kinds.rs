@@ -29,3 +29,5 @@ impl PartialEq for ConnectionKind {
         self.name == other.name
     }
 }
+
+impl Eq for ConnectionKind {}

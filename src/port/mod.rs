@@ -1,13 +1,16 @@
 //! What is attached to the switch. Each kind of port is one file that implements [`Endpoint`]: the
 //! event loop knows no other difference between them.
 
+mod attach;
 mod bess;
+mod cable;
 mod daemon;
 mod data_address;
 mod kinds;
 mod named_data;
 mod peer_socket;
 mod qemu;
+mod qemu_dgram;
 pub mod stream_frames;
 mod tap;
 
@@ -15,12 +18,15 @@ use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 
+pub use attach::{Attach, AttachError, Missing, Pauses, Sizes};
+pub use cable::{Cable, CableEnd, InvalidCableEnd};
 pub use daemon::{DaemonPort, OpenError, Recipient, data_socket};
 pub use data_address::{DataAddresses, to_sockaddr};
 pub use kinds::{CONNECTION_KINDS, ConnectionKind};
 pub use named_data::{NamedDataPort, NamedDataSocket, NamedFrame};
 pub use peer_socket::PeerClaims;
-pub use tap::{InvalidTapName, TapError, TapName, TapPort};
+pub use qemu_dgram::{DatagramPair, DatagramPaths, InvalidDatagramPaths};
+pub use tap::{InvalidTapName, Tap, TapError, TapName, TapPort};
 
 use crate::core::{PortTraits, TxOutcome};
 

@@ -10,7 +10,9 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::str::FromStr;
+use std::time::Duration;
 
+use super::attach::{Attach, AttachError, Pauses, Sizes};
 use super::{Endpoint, Received};
 use crate::core::{PortTraits, TxDrop, TxOutcome};
 use crate::sys;
@@ -38,7 +40,7 @@ impl FromStr for TapName {
 
 impl TapName {
     /// True if there is an interface of this name now.
-    pub fn exists(&self) -> bool {
+    fn exists(&self) -> bool {
         nix::net::if_::if_nametoindex(self.0.as_str()).is_ok()
     }
 }
@@ -118,16 +120,52 @@ impl TapPort {
             Err(source) => Err(TapError::Attach { name: name.clone(), source }),
         }
     }
+}
 
-    /// The interface's name: not what was asked for if that was a pattern.
-    pub fn name(&self) -> &TapName {
-        &self.name
+/// The configured interface, attached or not.
+#[derive(Debug)]
+pub struct Tap {
+    name: TapName,
+    /// Opened already.
+    device: Option<TapPort>,
+}
+
+impl Tap {
+    /// The interface `name`, or `device`, which is what was opened by that name.
+    pub fn new(name: TapName, device: Option<TapPort>) -> Self {
+        let name = device.as_ref().map_or(name, |device| device.name.clone());
+        Tap { name, device }
+    }
+}
+
+impl Attach for Tap {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn name(&self) -> String {
+        self.name.to_string()
+    }
+
+    fn pauses(&self) -> Pauses {
+        Pauses { first: RETRY, longest: RETRY }
+    }
+
+    /// Opens the interface if there is one. It is not created here: whoever deleted it meant it.
+    fn open(&mut self, _: Sizes) -> Result<Option<Box<dyn Endpoint>>, AttachError> {
+        let device = match self.device.take() {
+            Some(device) => device,
+            None if !self.name.exists() => return Ok(None),
+            None => TapPort::open(&self.name)?,
+        };
+        self.name = device.name.clone();
+        Ok(Some(Box::new(device)))
     }
 }
 
 impl Endpoint for TapPort {
     fn kind(&self) -> &'static str {
-        "tap"
+        KIND
     }
 
     fn traits(&self) -> PortTraits {
@@ -155,6 +193,11 @@ impl Endpoint for TapPort {
         }
     }
 }
+
+const KIND: &str = "tap";
+
+/// How long an interface that has come back may stay unnoticed.
+const RETRY: Duration = Duration::from_secs(1);
 
 const TUN_DEVICE: &str = "/dev/net/tun";
 

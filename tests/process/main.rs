@@ -4,6 +4,7 @@
 mod admin;
 mod background;
 mod bess;
+mod cables;
 mod capture;
 mod client_sockets;
 mod command_line;
@@ -20,6 +21,7 @@ mod limits;
 mod logging;
 mod mirror;
 mod other_clients;
+mod qemu_dgram;
 mod qemu_stream;
 mod slow_receivers;
 mod stdio;

@@ -13,6 +13,7 @@ mod guests_mixed;
 mod guests_paused;
 mod host;
 mod init_script;
+mod nat;
 mod needs;
 mod permissions;
 mod ping;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         guests_mixed::TESTS,
         guests_paused::TESTS,
         vde::TESTS,
+        nat::TESTS,
         init_script::TESTS,
         permissions::TESTS,
         scheduling::TESTS,

@@ -12,6 +12,10 @@ pub enum Need {
     Guests,
     /// QEMU, and the kernel that its guests run.
     Qemu,
+    /// slirp4netns.
+    Slirp,
+    /// passt.
+    Passt,
     /// `vde_plug`.
     VdePlug,
     /// `vdens`.
@@ -47,6 +51,8 @@ impl Need {
                     let there = crate::guest::qemu_directory().join("kernel").exists();
                     (!there).then(|| "no kernel for QEMU: tools/setup test fetches one".to_owned())
                 }),
+            Need::Slirp => command("slirp4netns", "slirp4netns"),
+            Need::Passt => command("passt", "passt"),
             Need::VdePlug => command("vde_plug", "vde2"),
             Need::Vdens => command("vdens", "vdens"),
             Need::VdeSwitch => command("vde_switch", "vde2"),

@@ -111,7 +111,11 @@ pub struct QemuClient {
 impl QemuClient {
     #[track_caller]
     pub fn new(switch: &Switch) -> QemuClient {
-        let stream = super::process::connect(&switch.dir.path().join(QEMU));
+        QemuClient::on(super::process::connect(&switch.dir.path().join(QEMU)))
+    }
+
+    /// What is at this end of a connection that somebody else has made.
+    pub fn on(stream: UnixStream) -> QemuClient {
         QemuClient { stream, come: Mutex::default() }
     }
 
