@@ -19,9 +19,11 @@ impl Pings {
         Pings { wanted, answered: output.lines().filter_map(number).collect() }
     }
 
-    /// True if every request was answered, in order and once.
+    /// True if every request was answered, in order and once; those too that `ping` sent beyond what
+    /// was wanted, while it waited for the last answers.
     pub fn is_complete(&self) -> bool {
-        self.answered.iter().copied().eq(1..=self.wanted)
+        let answered = self.answered.len() as u32;
+        answered >= self.wanted && self.answered.iter().copied().eq(1..=answered)
     }
 
     /// How many requests were answered.
