@@ -22,8 +22,10 @@ pub fn scenarios() -> Vec<Scenario> {
     };
     let (one, two) = (Placement::One, Placement::Two);
     vec![
-        mirrored("overload, 64 bytes, all mirrored, one CPU", one, load, load_metrics()),
-        mirrored("overload, 64 bytes, all mirrored, two CPUs", two, load, load_metrics()),
+        mirrored("overload, 64 bytes, all mirrored, one CPU", one, small, load_metrics()),
+        mirrored("overload, 1514 bytes, all mirrored, one CPU", one, full, load_metrics()),
+        mirrored("overload, 64 bytes, all mirrored, two CPUs", two, small, load_metrics()),
+        mirrored("overload, 1514 bytes, all mirrored, two CPUs", two, full, load_metrics()),
         mirrored("lone round trip, all mirrored, one CPU", one, lone, lone_metrics()),
         mirrored("lone round trip, all mirrored, two CPUs", two, lone, lone_metrics()),
     ]
@@ -46,10 +48,18 @@ fn lone_metrics() -> Vec<Metric> {
     ]
 }
 
-fn load(bed: &Bed<'_>) -> Result<Samples> {
+fn small(bed: &Bed<'_>) -> Result<Samples> {
+    load(bed, 64)
+}
+
+fn full(bed: &Bed<'_>) -> Result<Samples> {
+    load(bed, 1514)
+}
+
+fn load(bed: &Bed<'_>, len: usize) -> Result<Samples> {
     let guests = bed.guests(2)?;
     let once = || {
-        let flow = Flow::new(&guests[0], &guests[1], LEN);
+        let flow = Flow::new(&guests[0], &guests[1], len);
         overload::run(bed, &[flow], 1, Limit::time(bed.seconds(0.25)))
     };
     let (mut rates, mut lost, mut missing) = (Vec::new(), Vec::new(), Vec::new());
@@ -58,7 +68,7 @@ fn load(bed: &Bed<'_>) -> Result<Samples> {
         let before = once()?.delivered();
         let mirror = bed.on_clients_cpu(|| Mirror::start(bed.switch))?;
         let load = once()?;
-        let recorded = mirror.end(|frame| frame.len() == LEN)?;
+        let recorded = mirror.end(|frame| frame.len() == len)?;
         let after = once()?.delivered();
         let without = f64::midpoint(before, after);
         ensure!(without > 0.0, "nothing arrives");
@@ -97,8 +107,6 @@ fn lone(bed: &Bed<'_>) -> Result<Samples> {
 fn median(values: Vec<f64>) -> f64 {
     Spread::of(values).map_or(f64::NAN, |spread| spread.median)
 }
-
-const LEN: usize = 64;
 
 /// How often it is mirrored, between two runs without.
 const TURNS: u32 = 3;
