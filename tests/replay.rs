@@ -21,7 +21,8 @@ use uml_switch::client::{BROADCAST, Client, frame, mac};
 /// How long anything may take that is expected to happen.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-const SWITCH: &str = concat!(env!("CARGO_BIN_EXE_uml_switch"), " -unix {ctl}");
+/// Its path may have blanks in it.
+const SWITCH: &str = concat!("'", env!("CARGO_BIN_EXE_uml_switch"), "' -unix {ctl}");
 
 fn replay(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_uml_replay"));
@@ -261,7 +262,7 @@ fn a_switch_that_cannot_be_had_is_said_in_one_line() {
     let directory = TempDir::new().unwrap();
     let nobody = directory.path().join("ctl");
     let nobody = nobody.to_str().unwrap();
-    let wrong_option = format!("{} --nonsense {{ctl}}", env!("CARGO_BIN_EXE_uml_switch"));
+    let wrong_option = format!("'{}' --nonsense {{ctl}}", env!("CARGO_BIN_EXE_uml_switch"));
     for (args, why) in [
         (["--switch", nobody], "cannot reach the switch"),
         (["--switch-command", "uml_switch"], "{ctl}"),

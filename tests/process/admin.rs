@@ -263,16 +263,14 @@ fn buffers_are_bounded_together_and_captures_in_number() {
     assert!(reply.contains("the buffers of all captures together"), "{reply}");
     drop(large);
     let mut small = Vec::new();
-    wait_for("the buffers to be free again", || {
-        let stream = request(256 << 10);
-        let mut reply = [0; 10];
-        (&mut &stream).read_exact(&mut reply).unwrap();
-        (&reply == b"{\"ok\":{}}\n").then(|| small.push(stream))
-    });
+    // Each of the large ones is there until its thread has seen the end.
     while small.len() < 16 {
-        let stream = request(256 << 10);
-        begun(&stream);
-        small.push(stream);
+        small.push(wait_for("room for another", || {
+            let stream = request(256 << 10);
+            let mut reply = [0; 10];
+            (&mut &stream).read_exact(&mut reply).unwrap();
+            (&reply == b"{\"ok\":{}}\n").then_some(stream)
+        }));
     }
     let reply = reply_on(&request(256 << 10));
     assert!(reply.contains("16 captures run already"), "{reply}");

@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "CTL", default_value = "/tmp/uml.ctl")]
     switch: PathBuf,
 
-    /// Start a switch for the replay: words with spaces between, {ctl} for the control socket
+    /// Start a switch for the replay: words as in a shell, {ctl} for the control socket
     #[arg(long, value_name = "COMMAND", conflicts_with = "switch")]
     switch_command: Option<String>,
 

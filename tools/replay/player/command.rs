@@ -23,8 +23,8 @@ pub struct Started {
 }
 
 impl Started {
-    /// Runs `line`, words with spaces between them, with a control socket's path for `{ctl}`, and
-    /// waits until that socket is there.
+    /// Runs `line`, words as a shell splits and unquotes them, with a control socket's path for
+    /// `{ctl}`, and waits until that socket is there.
     ///
     /// # Errors
     /// When it cannot be started, ends at once, or makes no socket in time.
@@ -104,7 +104,8 @@ impl Drop for Started {
 fn spawn(line: &str, directory: &Path) -> Result<Child> {
     let control = directory.join("ctl");
     let control = control.to_str().context("a temporary directory with a strange name")?;
-    let mut words = line.split_whitespace().map(|word| word.replace(CONTROL, control));
+    let words = shell_words::split(line).context("a quote that does not end")?;
+    let mut words = words.into_iter().map(|word| word.replace(CONTROL, control));
     let program = words.next().context("an empty command")?;
     let log = File::create(log(directory)).context("cannot make a file for its messages")?;
     Command::new(&program)
