@@ -13,6 +13,7 @@ mod guests_mixed;
 mod guests_paused;
 mod host;
 mod init_script;
+mod libvdeplug;
 mod nat;
 mod needs;
 mod permissions;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         guests_mixed::TESTS,
         guests_paused::TESTS,
         vde::TESTS,
+        libvdeplug::TESTS,
         nat::TESTS,
         init_script::TESTS,
         permissions::TESTS,

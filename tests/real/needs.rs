@@ -23,6 +23,8 @@ pub enum Need {
     VdePlug,
     /// `vdens`.
     Vdens,
+    /// A C compiler, and what programs of libvdeplug's are built with.
+    Libvdeplug,
     /// `vde_switch`.
     VdeSwitch,
     /// Real-time scheduling and locked memory, for root at least.
@@ -62,6 +64,10 @@ impl Need {
             Need::Passt => command("passt", "passt"),
             Need::VdePlug => command("vde_plug", "vde2"),
             Need::Vdens => command("vdens", "vdens"),
+            Need::Libvdeplug => command("cc", "gcc").or_else(|| {
+                let there = Path::new("/usr/include/libvdeplug.h").exists();
+                (!there).then(|| "no libvdeplug.h: install libvdeplug-dev".to_owned())
+            }),
             Need::VdeSwitch => command("vde_switch", "vde2"),
             Need::RealTime => {
                 let first = std::process::Command::new("chrt").args(["-f", "1", "true"]).output();
