@@ -1,7 +1,7 @@
 //! The admin socket: where it is, whom it serves, and what it answers.
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::support::{
-    Background, Client, DEADLINE, GoodPair, Noise, Switch, SwitchBuilder, as_user, ask, binary,
-    ctl, let_all_users_in, mac, ports, reply_on, run, wait_for,
+    Background, Client, DEADLINE, GoodPair, Noise, Switch, SwitchBuilder, ask, binary, ctl, ports,
+    reply_on, run, wait_for,
 };
 
 /// Where the admin socket of `switch` is, unless it was told.
@@ -349,59 +349,4 @@ fn a_switch_that_ends_does_not_wait_for_who_says_nothing() {
     switch.wait();
     assert!(started.elapsed() < DEADLINE / 2, "{:?}", started.elapsed());
     drop(silent);
-}
-
-#[test]
-fn other_users_are_kept_out_twice() {
-    const SOMEBODY: u32 = 54_321;
-    let switch = Switch::start();
-    let_all_users_in(&switch);
-    let path = default_path(&switch);
-    let Some(refused) = as_user(SOMEBODY, || UnixStream::connect(&path).map_err(|e| e.kind()))
-    else {
-        return;
-    };
-    assert_eq!(refused.unwrap_err(), ErrorKind::PermissionDenied);
-    // Even if the path let them.
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
-    let pair = GoodPair::start(&switch);
-    for request in [b"{\"request\":\"ports\"}\n".as_slice(), b"{\"request\":\"capture\"}\n"] {
-        let reply = as_user(SOMEBODY, || ask(&switch, request)).unwrap();
-        assert_eq!(reply, "{\"error\":\"only root and the switch's own user may ask it\"}\n");
-    }
-    let line = switch.wait_for_log("administrator refused");
-    assert!(line.contains("uid=54321"), "{line}");
-    // However often they try, the log stays short.
-    as_user(SOMEBODY, || (0..500).for_each(|_| drop(connect(&switch))));
-    assert!(ask(&switch, b"{\"request\":\"ports\"}\n").contains("\"ok\""));
-    let lines = switch.log().lines().filter(|line| line.contains("administrator refused")).count();
-    assert!(lines < 100, "{lines} lines");
-    pair.finish();
-}
-
-#[test]
-fn the_switchs_own_user_and_root_are_let_in() {
-    const OWNER: u32 = 54_321;
-    if !nix::unistd::geteuid().is_root() {
-        println!("not root: cannot start a switch as another user");
-        return;
-    }
-    // A copy of the program, for ours may be where only we look.
-    let dir = tempfile::tempdir().unwrap();
-    let program = dir.path().join("program");
-    fs::copy(binary(), &program).unwrap();
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let own = dir.path().join("own");
-    fs::create_dir(&own).unwrap();
-    std::os::unix::fs::chown(&own, Some(OWNER), Some(OWNER)).unwrap();
-    let control = own.join("ctl");
-    let mut command = Command::new(program);
-    std::os::unix::process::CommandExt::uid(&mut command, OWNER);
-    command.arg("-unix").arg(&control);
-    let switch = Switch::spawn(dir, control, command);
-    let answered = |reply: String| assert!(reply.contains("\"ok\""), "{reply}");
-    answered(ask(&switch, b"{\"request\":\"ports\"}\n"));
-    as_user(OWNER, || answered(ask(&switch, b"{\"request\":\"ports\"}\n")));
-    let _guest = Client::new(&switch, mac(1));
-    assert!(as_user(OWNER + 1, || UnixStream::connect(own.join("ctl.admin")).is_err()).unwrap());
 }

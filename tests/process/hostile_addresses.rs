@@ -1,21 +1,16 @@
-//! Clients that name an address which is not theirs: nobody's, another guest's, another user's, or
-//! the switch's own.
+//! Clients that name an address which is not theirs: nobody's, another guest's, or the switch's own.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{Read, Write};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::path::Path;
 
 use crate::support::{
-    BROADCAST, Client, GoodPair, Noise, Request, Switch, abstract_name, abstract_sockaddr, as_user,
-    frame, let_all_users_in, mac, path_sockaddr, wait_for, with_shared_data_socket,
+    BROADCAST, Client, GoodPair, Noise, Request, Switch, abstract_name, abstract_sockaddr, frame,
+    mac, path_sockaddr, wait_for, with_shared_data_socket,
 };
-
-/// Two users that are nobody in particular.
-const VICTIM: u32 = 64_201;
-const ATTACKER: u32 = 64_202;
 
 /// Asks for a port for the client at `addr`. `None` if the switch hangs up instead of replying.
 fn ask(control: &Path, addr: &[u8; 110]) -> Option<UnixStream> {
@@ -146,38 +141,6 @@ fn another_ports_client_cannot_be_named() {
 }
 
 #[test]
-fn another_users_socket_cannot_be_named() {
-    let switch = Switch::start();
-    let_all_users_in(&switch);
-    let control = &switch.control;
-    let pair = GoodPair::start(&switch);
-    let name = abstract_name();
-    let path = switch.dir.path().join("service");
-    let service = UnixDatagram::bind(&path).unwrap();
-    fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
-    let guest = as_user(VICTIM, || {
-        UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name).unwrap()).unwrap()
-    });
-    let Some(guest) = guest else {
-        pair.finish();
-        return;
-    };
-    for addr in [path_sockaddr(&path), abstract_sockaddr(&name)] {
-        let refused = as_user(ATTACKER, || ask(control, &addr).is_none()).unwrap();
-        assert!(refused, "it is another user's");
-    }
-    // Its owner may name it, and it has received nothing so far.
-    let named = as_user(VICTIM, || ask(control, &abstract_sockaddr(&name)));
-    assert!(named.unwrap().is_some(), "it is the guest's own");
-    for socket in [&service, &guest] {
-        socket.set_nonblocking(true).unwrap();
-        assert!(socket.recv(&mut [0]).is_err(), "nothing was sent there");
-    }
-    pair.finish();
-    switch.stop().check_sums();
-}
-
-#[test]
 fn the_switchs_own_sockets_cannot_be_named() {
     for start in [Switch::start, with_shared_data_socket] {
         let switch = start();
@@ -212,32 +175,4 @@ fn the_switchs_own_sockets_cannot_be_named() {
         // The pair's first frame and the broadcast: nothing went round.
         assert_eq!(totals.get("rx_flooded"), 2);
     }
-}
-
-#[test]
-fn a_client_of_the_shared_data_socket_cannot_be_displaced_by_another_user() {
-    let switch = with_shared_data_socket();
-    let_all_users_in(&switch);
-    let pair = GoodPair::start_amid(&switch, Noise::Floods);
-    // As libvdeplug does it: connected to the switch, and its path gone.
-    let path = switch.dir.path().join("guest");
-    let guest = client_at(&switch, &path, 1);
-    guest.data.connect_addr(&guest.switch).unwrap();
-    fs::remove_file(&path).unwrap();
-    let other = Client::new(&switch, mac(2));
-    let sent = frame(BROADCAST, mac(1), 60);
-    let speak = || {
-        guest.data.send(&sent).unwrap();
-        assert_eq!(other.receive(), sent);
-    };
-    speak();
-    let control = &switch.control;
-    let addr = path_sockaddr(&path);
-    let taken = as_user(ATTACKER, || ask(control, &addr));
-    assert!(!matches!(taken, Some(Some(_))), "another port has that name");
-    drop(taken);
-    speak();
-    pair.finish();
-    let totals = switch.stop();
-    totals.check_sums();
 }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{MsgFlags, recv};
 
 use crate::support::{
-    BROADCAST, Client, GoodPair, Noise, Request, Switch, abstract_name, abstract_sockaddr, as_user,
-    frame, let_all_users_in, mac,
+    BROADCAST, Client, GoodPair, Noise, Request, Switch, abstract_name, abstract_sockaddr, frame,
+    mac,
 };
 
 fn bound_to(name: [u8; 107]) -> UnixDatagram {
@@ -76,36 +76,6 @@ fn a_strangers_frames_for_a_client_that_is_not_there_yet_are_dropped() {
     let totals = switch.stop();
     totals.check_sums();
     assert_eq!(totals.get("rx_stranger"), 100);
-}
-
-#[test]
-fn another_user_who_takes_the_name_of_a_client_that_is_not_there_yet_is_not_heard() {
-    let switch = Switch::start();
-    let_all_users_in(&switch);
-    let pair = GoodPair::start_amid(&switch, Noise::Floods);
-    let other = Client::new(&switch, mac(2));
-    let name = abstract_name();
-    let client = as_user(64_201, || {
-        let data = UnixDatagram::unbound().unwrap();
-        Client::register(&switch, mac(1), data, &Request::v3(&abstract_sockaddr(&name)))
-    });
-    let Some(client) = client else {
-        pair.finish();
-        return;
-    };
-    let thief = as_user(64_202, || bound_to(name)).unwrap();
-    let lie = frame(BROADCAST, mac(1), 60);
-    for _ in 0..20 {
-        thief.send_to_addr(&lie, &client.switch).expect("nobody is connected yet");
-    }
-    other.expect_silence();
-    other.send(&frame(BROADCAST, mac(2), 60));
-    pair.finish();
-    thief.set_nonblocking(true).unwrap();
-    assert!(thief.recv(&mut [0]).is_err(), "nor told anything");
-    let totals = switch.stop();
-    totals.check_sums();
-    assert_eq!(totals.get("rx_stranger"), 20);
 }
 
 #[test]

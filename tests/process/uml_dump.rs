@@ -7,8 +7,8 @@ use std::os::unix::net::UnixDatagram;
 use nix::sys::signal::Signal;
 
 use crate::support::{
-    BROADCAST, Client, GoodPair, Noise, Request, Switch, as_user, expect_no_port, frame,
-    let_all_users_in, mac, ports, wait_for, with_shared_data_socket,
+    BROADCAST, Client, GoodPair, Noise, Request, Switch, expect_no_port, frame, mac, ports,
+    wait_for, with_shared_data_socket,
 };
 
 /// What `uml_dump` asks for: 124 bytes, type 1.
@@ -114,24 +114,6 @@ fn one_that_does_not_read_loses_its_own_copies_only() {
     let line = if line.contains("dropped=") { line } else { panic!("{line}") };
     assert!(!line.contains(" dropped=0"), "{line}");
     switch.stop().check_sums();
-}
-
-#[test]
-fn others_get_nothing() {
-    const SOMEBODY: u32 = 54_321;
-    let switch = Switch::start();
-    let_all_users_in(&switch);
-    let pair = GoodPair::start(&switch);
-    let refused = as_user(SOMEBODY, || {
-        let (addr, data) = Client::socket();
-        expect_no_port(&switch, &request(&addr));
-        assert_eq!(data.local_addr().map(drop).ok(), Some(()));
-    });
-    if refused.is_some() {
-        let line = switch.wait_for_log("client refused");
-        assert!(line.contains("captures are for root and the switch's own user"), "{line}");
-    }
-    pair.finish();
 }
 
 #[test]

@@ -44,21 +44,35 @@ pub enum Plug<'a> {
     Bess(&'a Path, &'a str),
     /// User-Mode Linux, `eth0=vde`: a directory.
     Vde(&'a Path),
+    /// The newest User-Mode Linux, `vec0:transport=bess`: a socket.
+    NewBess(&'a Path),
+    /// The newest User-Mode Linux, `vec0:transport=vde`: a directory.
+    NewVde(&'a Path),
     /// QEMU, `-netdev stream`: a socket.
     QemuStream(&'a Path),
+    /// QEMU, `-netdev dgram`: its path and the switch's.
+    QemuDgram(&'a Path, &'a Path),
     /// QEMU, `-netdev vde`: a directory.
     QemuVde(&'a Path),
 }
 
 impl Plug<'_> {
     fn is_qemu(self) -> bool {
-        matches!(self, Plug::QemuStream(_) | Plug::QemuVde(_))
+        matches!(self, Plug::QemuStream(_) | Plug::QemuDgram(..) | Plug::QemuVde(_))
     }
 
     fn interface(self) -> &'static str {
         match self {
-            Plug::Bess(..) => "vec0",
+            Plug::Bess(..) | Plug::NewBess(_) | Plug::NewVde(_) => "vec0",
             _ => "eth0",
+        }
+    }
+
+    /// The kernel of User-Mode Linux that it takes.
+    fn kernel(self) -> PathBuf {
+        match self {
+            Plug::NewBess(_) | Plug::NewVde(_) => new_linux(),
+            _ => "linux.uml".into(),
         }
     }
 }
@@ -198,10 +212,12 @@ fn user_mode_linux(n: u32, plug: Plug<'_>) -> Command {
         Plug::Bess(socket, options) => {
             format!("vec0:transport=bess,dst={},mac={mac}{options}", socket.display())
         }
+        Plug::NewBess(socket) => format!("vec0:transport=bess,dst={},mac={mac}", socket.display()),
         Plug::Vde(dir) => format!("eth0=vde,{},{mac}", dir.display()),
-        Plug::QemuStream(_) | Plug::QemuVde(_) => unreachable!("not of User-Mode Linux"),
+        Plug::NewVde(dir) => format!("vec0:transport=vde,vnl=vde://{},mac={mac}", dir.display()),
+        _ => unreachable!("not of User-Mode Linux"),
     };
-    let mut command = command("linux.uml");
+    let mut command = command(plug.kernel());
     command
         .arg("mem=64M")
         .args(["rootfstype=hostfs", "rootflags=/", "ro", "root=/dev/root", "loglevel=1"])
@@ -223,8 +239,13 @@ fn qemu(n: u32, plug: Plug<'_>) -> Command {
         Plug::QemuStream(socket) => {
             format!("stream,id=net,server=off,addr.type=unix,addr.path={}", socket.display())
         }
+        Plug::QemuDgram(local, remote) => format!(
+            "dgram,id=net,local.type=unix,local.path={},remote.type=unix,remote.path={}",
+            local.display(),
+            remote.display()
+        ),
         Plug::QemuVde(dir) => format!("vde,id=net,sock={}", dir.display()),
-        Plug::Daemon(_) | Plug::Bess(..) | Plug::Vde(_) => unreachable!("not of QEMU"),
+        _ => unreachable!("not of QEMU"),
     };
     // Nobody tells QEMU that its input has ended.
     let mut command = command("setpriv");
@@ -242,6 +263,11 @@ fn qemu(n: u32, plug: Plug<'_>) -> Command {
         .args(["-netdev", &network])
         .args(["-device", &format!("virtio-net-pci,netdev=net,romfile=,mac={mac}")]);
     command
+}
+
+/// The newest User-Mode Linux kernel that Debian has, if `tools/lab.d/new-linux` has fetched it.
+pub fn new_linux() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-linux/linux")
 }
 
 /// Where QEMU's kernel and its file system are: kept as long as what cargo has built.

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use crate::guest::{Guest, Plug};
 use crate::host;
 use crate::ping::{self, HostPing, Losses};
-use crate::support::{Switch, SwitchBuilder, mac, run, wait_for};
+use crate::support::{Switch, SwitchBuilder, mac, ports, run, wait_for};
 use crate::{Test, tests};
 
 pub const TESTS: &[Test] = tests![
     [Tap, Guests, Qemu] guests_of_every_kind_and_the_host_reach_each_other_without_loss,
+    [Tap, Guests, NewLinux] the_newest_kernels_and_one_with_the_daemon_transport_reach_each_other,
+    [Tap, Guests, Qemu] qemu_and_the_switch_meet_by_datagrams_whoever_starts_first,
     [Tap, Guests] a_bess_guest_sends_large_frames_and_takes_its_link_down_and_up,
     [Tap, Guests] a_bess_guest_that_is_killed_is_replaced_and_the_others_notice_nothing,
     [Tap, Guests, Vdens] programs_in_a_namespace_of_vdens_reach_guests_and_host,
@@ -26,6 +28,11 @@ struct Hub {
 
 impl Hub {
     fn start() -> Hub {
+        Hub::with("")
+    }
+
+    /// With these options too, separated by spaces.
+    fn with(options: &str) -> Hub {
         // The sockets are in a directory of the test's own.
         let dir = crate::sandbox::dir_of(0).keep();
         let [bess, qemu, vde] = ["bess", "qemu", "vde"].map(|name| dir.join(name));
@@ -33,7 +40,7 @@ impl Hub {
         for (option, path) in [("--bess", &bess), ("--qemu", &qemu), ("--vde", &vde)] {
             builder = builder.arg(option).arg(path.to_str().unwrap());
         }
-        let switch = builder.start();
+        let switch = builder.args(options).start();
         switch.wait_for_log("uplink attached interface=tap0");
         host::configure("tap0");
         // As on a host where nobody has set anything: all by ARP.
@@ -80,6 +87,49 @@ fn guests_of_every_kind_and_the_host_reach_each_other_without_loss() {
     }
     ping::all_pairs(&mut guests, 10);
     hub.end(guests);
+}
+
+fn the_newest_kernels_and_one_with_the_daemon_transport_reach_each_other() {
+    let hub = Hub::start();
+    let mut guests = hub.boot(&[
+        Plug::NewBess(&hub.bess),
+        Plug::NewVde(&hub.vde),
+        Plug::Daemon(&hub.switch.control),
+    ]);
+    ping::all_pairs(&mut guests, 10);
+    let ports = ports(&hub.switch);
+    let description = |kind: &str| {
+        let mut of_kind = ports.as_array().unwrap().iter().filter(|port| port["kind"] == kind);
+        let (Some(port), None) = (of_kind.next(), of_kind.next()) else { panic!("{ports}") };
+        port["description"].as_str().unwrap().to_owned()
+    };
+    assert_eq!([description("bess"), description("daemon")], ["", ""]);
+    // The kernel names itself to `vde_plug`, which adds whose it is.
+    assert!(description("vde").starts_with("UML user=root pid="), "{ports}");
+    hub.end(guests);
+}
+
+fn qemu_and_the_switch_meet_by_datagrams_whoever_starts_first() {
+    let dir = crate::sandbox::dir_of(0);
+    let [ours, theirs] = ["switch", "qemu"].map(|name| dir.path().join(name));
+    let options = format!("--qemu-dgram {},{}", ours.display(), theirs.display());
+    let plug = Plug::QemuDgram(&theirs, &ours);
+    for qemu_first in [true, false] {
+        let early = qemu_first.then(|| {
+            let mut guest = Guest::plug_in(2, plug);
+            guest.wait_until_up();
+            guest
+        });
+        let hub = Hub::with(&options);
+        let mut guests = hub.boot(&[Plug::Daemon(&hub.switch.control)]);
+        // In the second round the first QEMU's socket is still at the path, and nobody behind it.
+        guests.push(early.unwrap_or_else(|| Guest::plug_in(2, plug)));
+        guests[1].wait_until_up();
+        hub.switch.wait_for_log("cable attached");
+        ping::all_pairs(&mut guests, 10);
+        drop(guests);
+        hub.switch.stop().check_sums();
+    }
 }
 
 fn a_bess_guest_sends_large_frames_and_takes_its_link_down_and_up() {

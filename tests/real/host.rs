@@ -1,5 +1,6 @@
 //! The host's side of `tap0`, by its own commands and sockets.
 
+use std::ffi::OsStr;
 use std::net::UdpSocket;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ const GUEST_PORT: u16 = 27005;
 const HOST_PORT: u16 = 27015;
 
 /// A command found in [`PATH`].
-pub fn command(name: &str) -> Command {
+pub fn command(name: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(name);
     command.env("PATH", PATH);
     command

@@ -11,7 +11,8 @@ use nix::unistd::{Pid, User};
 use crate::host::{self, command, ip};
 use crate::needs::PATH;
 use crate::sandbox::{STAGE, bind, copy_of_binary, let_everybody_use_tun, mount_tmpfs};
-use crate::support::{Client, Finished, as_user, mac, run, wait_for};
+use crate::support::{Client, Finished, mac, run, wait_for};
+use crate::users::as_user;
 use crate::{Test, tests};
 
 pub const TESTS: &[Test] = tests![
@@ -37,6 +38,7 @@ impl Service {
         let program = copy_of_binary();
         bind(&program, Path::new("/usr/bin/uml_switch"));
         mount_tmpfs(Path::new("/run")).expect("/run can be hidden");
+        hide_other_switches();
         Service { program }
     }
 
@@ -87,7 +89,6 @@ impl Service {
         assert_eq!(control.permissions().mode() & 0o7777, 0o777);
         self.does("status");
         let guests = as_user(65534, || [1, 2].map(|n| Client::dial(Path::new(CONTROL), mac(n))));
-        let guests = guests.expect("we are root");
         guests[0].reach(&guests[1]);
         guests[1].reach(&guests[0]);
         pid
@@ -102,6 +103,26 @@ impl Service {
         let status = self.script("status");
         assert_eq!(status.status.code(), Some(3), "{status:?}");
     }
+}
+
+/// Lets the script see the processes of this network alone: without a pid file, its `status` takes any
+/// program of that name on the machine for its own.
+fn hide_other_switches() {
+    let dir = Path::new(STAGE).join("pidof");
+    fs::create_dir(&dir).expect("the stage is ours");
+    let (real, ours) = (dir.join("pidof"), dir.join("of-this-network"));
+    fs::copy("/bin/pidof", &real).expect("it can be copied");
+    let script = format!(
+        "#!/bin/sh\n\
+        for pid in $({} \"$@\"); do\n\
+        [ /proc/$pid/ns/net -ef /proc/self/ns/net ] && found=\"$found $pid\"\n\
+        done\n\
+        [ -n \"$found\" ] && echo $found\n",
+        real.display()
+    );
+    fs::write(&ours, script).expect("the stage is ours");
+    fs::set_permissions(&ours, fs::Permissions::from_mode(0o755)).expect("the stage is ours");
+    bind(&ours, Path::new("/bin/pidof"));
 }
 
 impl Drop for Service {

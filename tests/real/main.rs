@@ -6,6 +6,7 @@
 //! why it is ignored; with `--include-ignored` it is a failure.
 #![allow(unreachable_pub)] // The shared modules belong to another target too.
 
+mod access;
 mod captures;
 mod guest;
 mod guests;
@@ -13,16 +14,19 @@ mod guests_mixed;
 mod guests_paused;
 mod host;
 mod init_script;
+mod libvdeplug;
 mod nat;
 mod needs;
 mod permissions;
 mod ping;
 mod sandbox;
 mod scheduling;
+mod slow_receivers;
 mod tap_attach;
 mod tap_frames;
 mod tap_loss;
 mod tap_unusable;
+mod users;
 mod vde;
 
 #[allow(dead_code, unused_imports)] // Shared with the other target, which uses all of it.
@@ -71,9 +75,12 @@ fn main() -> ExitCode {
         guests_mixed::TESTS,
         guests_paused::TESTS,
         vde::TESTS,
+        libvdeplug::TESTS,
         nat::TESTS,
         init_script::TESTS,
         permissions::TESTS,
+        access::TESTS,
+        slow_receivers::TESTS,
         scheduling::TESTS,
     ];
     let trials = all.into_iter().flatten().map(|test| trial(test, entered.as_ref().err()));

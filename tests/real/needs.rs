@@ -10,6 +10,9 @@ pub enum Need {
     Tap,
     /// User-Mode Linux, and what its guests run.
     Guests,
+    /// The newest User-Mode Linux of Debian, which has no `daemon` transport any more, and `vde_plug`,
+    /// which it starts.
+    NewLinux,
     /// QEMU, and the kernel that its guests run.
     Qemu,
     /// slirp4netns.
@@ -20,6 +23,8 @@ pub enum Need {
     VdePlug,
     /// `vdens`.
     Vdens,
+    /// A C compiler, and what programs of libvdeplug's are built with.
+    Libvdeplug,
     /// `vde_switch`.
     VdeSwitch,
     /// Real-time scheduling and locked memory, for root at least.
@@ -43,6 +48,10 @@ impl Need {
             Need::Guests => command("linux.uml", "user-mode-linux")
                 .or_else(|| command("ping", "iputils-ping"))
                 .or_else(|| command("ip", "iproute2")),
+            Need::NewLinux => command("vde_plug", "vdeplug").or_else(|| {
+                let missing = "no newest User-Mode Linux: tools/lab.d/new-linux fetches it";
+                (!crate::guest::new_linux().exists()).then(|| missing.to_owned())
+            }),
             Need::Qemu => command("qemu-system-x86_64", "qemu-system-x86")
                 .or_else(|| command("busybox", "busybox-static"))
                 .or_else(|| command("fping", "fping"))
@@ -55,6 +64,10 @@ impl Need {
             Need::Passt => command("passt", "passt"),
             Need::VdePlug => command("vde_plug", "vde2"),
             Need::Vdens => command("vdens", "vdens"),
+            Need::Libvdeplug => command("cc", "gcc").or_else(|| {
+                let there = Path::new("/usr/include/libvdeplug.h").exists();
+                (!there).then(|| "no libvdeplug.h: install libvdeplug-dev".to_owned())
+            }),
             Need::VdeSwitch => command("vde_switch", "vde2"),
             Need::RealTime => {
                 let first = std::process::Command::new("chrt").args(["-f", "1", "true"]).output();

@@ -242,7 +242,7 @@ fn a_cable_joins_two_switches() {
 }
 
 /// A switch with a directory of its own for libvdeplug.
-fn with_directory() -> (Switch, PathBuf) {
+pub fn with_directory() -> (Switch, PathBuf) {
     let dir = tempfile::tempdir().expect("a directory for the switch");
     let (control, vde) = (dir.path().join("ctl"), dir.path().join("vde"));
     let mut switch = std::process::Command::new(binary());
@@ -274,10 +274,10 @@ fn the_switchs_own_directory_serves_plugs_and_their_wishes() {
 }
 
 /// A `vde_switch`, which ends when nobody holds its input any more.
-struct VdeSwitch(Child);
+pub struct VdeSwitch(Child);
 
 impl VdeSwitch {
-    fn start(dir: &Path) -> VdeSwitch {
+    pub fn start(dir: &Path) -> VdeSwitch {
         let mut command = command("vde_switch");
         command.arg("-s").arg(dir).stdin(Stdio::piped()).stdout(Stdio::null());
         let switch = VdeSwitch(command.spawn().expect("vde_switch runs"));

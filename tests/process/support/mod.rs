@@ -25,7 +25,7 @@ pub use ctl::{Capture, Captured, ask, ctl, frames_of, ports, reply_on};
 pub use daemon::Background;
 pub use frames::{BROADCAST, Mac, frame, mac, udp_frame};
 pub use good_pair::{GoodPair, Noise};
-pub use kernel::{as_user, at_queue_lengths, let_all_users_in};
+pub use kernel::queue_length;
 pub use process::{Switch, SwitchBuilder, binary, wait_for};
 pub use run::{Finished, finish, run};
 pub use terminal::Terminal;
