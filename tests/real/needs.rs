@@ -62,7 +62,7 @@ impl Need {
                 }),
             Need::Slirp => command("slirp4netns", "slirp4netns"),
             Need::Passt => command("passt", "passt"),
-            Need::VdePlug => command("vde_plug", "vde2"),
+            Need::VdePlug => command("vde_plug", "vdeplug"),
             Need::Vdens => command("vdens", "vdens"),
             Need::Libvdeplug => command("cc", "gcc").or_else(|| {
                 let there = Path::new("/usr/include/libvdeplug.h").exists();
