@@ -103,9 +103,9 @@ fn ratios_are_taken_within_a_round_that_both_have() {
         &[Some(10.0), Some(100.0), NONE, Some(0.0)],
         &[Some(20.0), Some(50.0), Some(7.0), Some(7.0)],
     ];
-    let ratio = delivered(None, values).ratio(1, 0);
+    let ratio = delivered(None, values).ratio(1);
     assert_eq!(ratio, Some(Spread { median: 1.25, least: 0.5, most: 2.0 }));
-    assert_eq!(delivered(None, values).ratio(2, 0), None);
+    assert_eq!(delivered(None, values).ratio(2), None);
 }
 
 #[test]
@@ -121,18 +121,18 @@ fn goals_are_judged_by_the_median() {
         (Goal::AtMost(20.0), true),
         (Goal::AtMost(19.0), false),
     ] {
-        assert_eq!(delivered(Some(goal), values).reached(1, 0), Some(reached), "{goal:?}");
+        assert_eq!(delivered(Some(goal), values).reached(1), Some(reached), "{goal:?}");
     }
-    assert_eq!(delivered(None, values).reached(1, 0), None);
+    assert_eq!(delivered(None, values).reached(1), None);
 }
 
 #[test]
 fn a_goal_is_not_judged_without_figures() {
     let ours_failed: &[&[Option<f64>]] = &[&[Some(10.0)], &[NONE]];
-    assert_eq!(delivered(Some(Goal::AtLeast(1.0)), ours_failed).reached(1, 0), None);
+    assert_eq!(delivered(Some(Goal::AtLeast(1.0)), ours_failed).reached(1), None);
     let reference_failed: &[&[Option<f64>]] = &[&[NONE], &[Some(10.0)]];
-    assert_eq!(delivered(Some(Goal::RatioAtLeast(1.0)), reference_failed).reached(1, 0), None);
-    assert_eq!(delivered(Some(Goal::AtLeast(1.0)), reference_failed).reached(1, 0), Some(true));
+    assert_eq!(delivered(Some(Goal::RatioAtLeast(1.0)), reference_failed).reached(1), None);
+    assert_eq!(delivered(Some(Goal::AtLeast(1.0)), reference_failed).reached(1), Some(true));
 }
 
 #[test]
@@ -140,9 +140,9 @@ fn where_the_reference_delivers_nothing_something_is_any_number_of_times_that() 
     let values: &[&[Option<f64>]] =
         &[&[Some(0.0), Some(0.0)], &[Some(5.0), Some(6.0)], &[Some(0.0)]];
     let figure = delivered(Some(Goal::RatioAtLeast(17.0)), values);
-    assert_eq!((figure.reached(1, 0), figure.reached(2, 0)), (Some(true), Some(false)));
+    assert_eq!((figure.reached(1), figure.reached(2)), (Some(true), Some(false)));
     let figure = delivered(Some(Goal::RatioAtMost(0.9)), values);
-    assert_eq!((figure.reached(1, 0), figure.reached(2, 0)), (Some(false), Some(true)));
+    assert_eq!((figure.reached(1), figure.reached(2)), (Some(false), Some(true)));
 }
 
 #[test]
