@@ -122,7 +122,8 @@ impl Client {
             Transport::Daemon => {
                 let name = abstract_name();
                 let socket = data_socket(&name).map_err(ClientError::Socket)?;
-                let (control, switch) = request::port(path, &name, &[0; PADDING])?;
+                let mut control = request::connect(path)?;
+                let switch = request::port(&mut control, &name, &[0; PADDING])?;
                 (socket, Some(control), Way::To(switch))
             }
             Transport::Vde => {
@@ -233,19 +234,17 @@ impl Client {
 /// As libvdeplug does: a data socket in the directory that has no name any more once the switch knows
 /// it, and is connected. Returns the control connection too.
 fn plug(directory: &Path) -> Result<(Socket, UnixStream), ClientError> {
+    let mut control = request::connect(&directory.join("ctl"))?;
     let path = directory.join(format!(".{:05}-{:05}", std::process::id(), number()));
     let name = path_name(&path).map_err(ClientError::Socket)?;
     let socket = data_socket(&name).map_err(ClientError::Socket)?;
-    let asked = fs::set_permissions(&path, Permissions::from_mode(0o700))
+    let connected = fs::set_permissions(&path, Permissions::from_mode(0o700))
         .map_err(ClientError::Socket)
-        .and_then(|()| request::port(&directory.join("ctl"), &name, DESCRIPTION))
-        .and_then(|(control, switch)| {
-            socket.connect(&switch).map_err(ClientError::Socket)?;
-            Ok(control)
-        });
+        .and_then(|()| request::port(&mut control, &name, DESCRIPTION))
+        .and_then(|switch| socket.connect(&switch).map_err(ClientError::Socket));
     // There is nobody to be told of a name that stays.
     let _ = fs::remove_file(&path);
-    Ok((socket, asked?))
+    connected.map(|()| (socket, control))
 }
 
 fn data_socket(name: &Name) -> io::Result<Socket> {

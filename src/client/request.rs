@@ -15,18 +15,21 @@ use crate::control::SOCKADDR_LEN;
 /// What stands in the place of a path: a path, or NUL and an abstract name.
 pub(super) type Name = [u8; SOCKADDR_LEN - FAMILY_LEN];
 
-/// A port for who receives at `name`: the connection that it lives by, and where its frames go. What
-/// a request ends with, `tail`, tells clients apart.
+/// A connection to the control socket, by which a port lives.
+pub(super) fn connect(control: &Path) -> Result<UnixStream, ClientError> {
+    UnixStream::connect(control)
+        .map_err(|source| ClientError::Unreachable { path: control.to_owned(), source })
+}
+
+/// A port for who receives at `name`: where its frames go. What a request ends with, `tail`, differs from
+/// client to client.
 pub(super) fn port(
-    control: &Path,
+    control: &mut UnixStream,
     name: &Name,
     tail: &[u8],
-) -> Result<(UnixStream, SockAddr), ClientError> {
-    let mut stream = UnixStream::connect(control)
-        .map_err(|source| ClientError::Unreachable { path: control.to_owned(), source })?;
-    let reply = ask(&mut stream, name, tail).map_err(ClientError::NoPort)?;
-    let address = address(&reply).ok_or(ClientError::Reply)?;
-    Ok((stream, address))
+) -> Result<SockAddr, ClientError> {
+    let reply = ask(control, name, tail).map_err(ClientError::NoPort)?;
+    address(&reply).ok_or(ClientError::Reply)
 }
 
 /// The address that `name` stands for.

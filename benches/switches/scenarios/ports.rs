@@ -99,8 +99,9 @@ fn attach(bed: &Bed<'_>, count: u32, known: usize) -> Result<Vec<Client>> {
     // A frame each way shows that all are known; the first ones may have been flooded.
     for _ in 0..2 {
         for pair in known.chunks_exact(2) {
-            exchange(&pair[0], &pair[1])?;
+            // First who came last: where no handshake tells so, a guest that is heard is attached.
             exchange(&pair[1], &pair[0])?;
+            exchange(&pair[0], &pair[1])?;
         }
         for guest in &guests {
             guest.discard()?;
