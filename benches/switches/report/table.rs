@@ -60,7 +60,8 @@ fn heading(report: &Report, columns: &[usize]) -> String {
     let mut line = " ".repeat(METRIC);
     for &who in columns {
         // It ends over the values' ends if there is room.
-        let name = format!("{:>VALUE$}", report.competitors[who].name);
+        let gap = if line.ends_with(' ') { "" } else { " " };
+        let name = format!("{:>VALUE$}", format!("{gap}{}", report.competitors[who].name));
         let width = VALUE + rest_width(who, columns);
         let _ = write!(line, "{name:<width$}");
     }
