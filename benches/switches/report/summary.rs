@@ -268,12 +268,14 @@ fn draw_marks(
 fn draw_values(svg: &mut Svg, report: &Report, panel: Panel, figure: &Figure, base: f64) {
     let judged = report.judged(figure);
     let missing = judged.iter().find(|&&who| figure.reached(who) != Some(true));
-    let ours = missing.or(judged.first()).map_or("-".to_owned(), |&who| value_of(figure, who));
+    let shown = missing.or(judged.first()).copied();
+    let ours = shown.map_or("-".to_owned(), |who| value_of(figure, who));
     let unit = figure.metric.unit.symbol();
     let text = match panel {
         Panel::Limits => {
             format!("{ours} of {} {unit}", number_of(figure.metric.goal))
         }
+        _ if shown == Some(figure.reference()) => format!("{ours} {unit}"),
         _ => format!("{} → {ours} {unit}", value_of(figure, figure.reference())),
     };
     svg.text((VALUES_LEFT, base), "m", Anchor::Start, &text);
@@ -300,7 +302,7 @@ fn legend(svg: &mut Svg, report: &Report) -> f64 {
     svg.line((x, y - 6.0), (x, y + 6.0), "goal");
     svg.text((x + 9.0, y + 4.0), "t", Anchor::Start, GOAL);
     let note = "Medians of the rounds; bars reach from the least to the most. Numbers: the C program's \
-                value → ours, ✓ goal reached. Second column: max_dgram_qlen.";
+                value, or the named one's → ours, ✓ goal reached. Second column: max_dgram_qlen.";
     svg.text((MARGIN, y + 26.0), "m", Anchor::Start, note);
     end
 }
