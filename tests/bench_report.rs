@@ -86,6 +86,124 @@ fn sample() -> Report {
     )])
 }
 
+/// The usual three, and ours twice more with clients of other transports, which lose what it does not; and
+/// those of one transport beside `vde_switch`.
+fn with_transports() -> Report {
+    let mut report = sample();
+    for name in ["uml_switch bess", "uml_switch vde"] {
+        report.competitors.push(Contender {
+            name: name.to_owned(),
+            role: Role::Ours,
+            version: None,
+        });
+    }
+    let goals = [Goal::RatioAtLeast(2.0), Goal::AtMost(0.0)].map(Some);
+    let all = outcome(
+        "overload, 64 bytes",
+        vec![
+            delivered(goals[0], &[&[Some(2.0)], &[Some(1.0)], &[Some(4.0)], &[Some(3.0)], &[NONE]]),
+            lost(goals[1], &[&[Some(8.0)], &[Some(9.0)], &[Some(0.0)], &[Some(0.5)], &[NONE]]),
+        ],
+    );
+    report.outcomes.clear();
+    let names_of_all: Vec<String> = report.competitors.iter().map(|c| c.name.clone()).collect();
+    report.add(&names_of_all, vec![all]);
+    let p50 = figure(
+        "p50",
+        Unit::Microseconds,
+        Better::Lower,
+        Some(Goal::RatioAtMost(0.9)),
+        &[&[Some(20.0)], &[Some(19.0)]],
+    );
+    let lone = outcome("lone round trip of libvdeplug clients", vec![p50]);
+    report.add(&names(&["vde_switch", "uml_switch vde"]), vec![lone]);
+    report
+}
+
+#[test]
+fn a_ratio_is_asked_of_the_first_column_of_ours_and_the_rest_of_all() {
+    let report = with_transports();
+    let judged: Vec<(&str, &str, Option<bool>)> = report
+        .judgements()
+        .map(|goal| {
+            let name = &report.competitors[goal.who].name;
+            (goal.figure.metric.name, name.as_str(), goal.reached)
+        })
+        .collect();
+    assert_eq!(
+        judged,
+        [
+            ("delivered", "uml_switch", Some(true)),
+            ("lost", "uml_switch", Some(true)),
+            ("lost", "uml_switch bess", Some(false)),
+            ("lost", "uml_switch vde", None),
+            ("p50", "uml_switch vde", Some(false)),
+        ]
+    );
+    let expected = "\
+MISSED: overload, 64 bytes (qlen 10): uml_switch bess: lost 0.500 %, wanted <= 0
+MISSED: lone round trip of libvdeplug clients (qlen 10): uml_switch vde: p50 0.950x, wanted <= 0.9x
+not judged: overload, 64 bytes (qlen 10): uml_switch vde: lost -, wanted <= 0
+2 of 5 goals reached
+";
+    assert_eq!(table::verdict(&report), expected);
+    assert_eq!([0, 1].map(|n| report.failed(&report.outcomes[n])), [true, false]);
+}
+
+#[test]
+fn a_table_has_the_columns_that_took_part_and_ratios_to_the_first() {
+    let report = with_transports();
+    let expected = "\
+overload, 64 bytes (qlen 10)
+                            C uml_switch  vde_switch         uml_switch       uml_switch bess    uml_switch vde       goal
+  delivered, /s                     2.00        1.00 0.500x        4.00  2.00x        3.00  1.50x           -         >= 2x    reached
+  lost, %                           8.00        9.00                  0              0.500                  -         <= 0     MISSED
+";
+    assert_eq!(table::block(&report, &report.outcomes[0]), expected);
+    let expected = "\
+lone round trip of libvdeplug clients (qlen 10)
+                              vde_switch uml_switch vde                  goal
+  p50, us                           20.0        19.0 0.950x              <= 0.9x  MISSED
+";
+    assert_eq!(table::block(&report, &report.outcomes[1]), expected);
+}
+
+#[test]
+fn json_and_picture_name_the_reference_and_who_is_judged() {
+    let report = with_transports();
+    let document: serde_json::Value = serde_json::from_str(&json::text(&report).unwrap()).unwrap();
+    let counts = serde_json::json!({ "reached": 2, "missed": 2, "not_judged": 1 });
+    assert_eq!(document["goals"], counts);
+    let references = [0, 1].map(|n| document["outcomes"][n]["reference"].as_str());
+    assert_eq!(references, [Some("C uml_switch"), Some("vde_switch")]);
+    let lost = &document["outcomes"][0]["figures"][1];
+    assert_eq!(lost["reached"], false);
+    let of_vde_switch = lost["results"][1].as_object().unwrap();
+    assert!(!of_vde_switch.contains_key("reached"), "it is not judged");
+    assert_eq!(lost["results"][3]["reached"], false);
+    assert_eq!(lost["results"][4].get("reached"), Some(&serde_json::Value::Null));
+    let picture = picture(&report).unwrap();
+    assert!(picture.contains(">p50 to vde_switch<"));
+    assert!(picture.contains(">8.00 → 0.500 %<"), "the value that misses the goal");
+    page::html(&report);
+}
+
+#[test]
+fn a_long_legend_has_more_lines_and_the_charts_move_down() {
+    let marks = |report: &Report| picture(report).unwrap();
+    let height = |svg: &str| {
+        let after = svg.split_once("height=\"").unwrap().1;
+        after.split_once('"').unwrap().0.parse::<u32>().unwrap()
+    };
+    let mut report = sample();
+    let before = height(&marks(&report));
+    for n in 0..6 {
+        let name = format!("one more switch {n}");
+        report.competitors.push(Contender { name, role: Role::Other, version: None });
+    }
+    assert_eq!(height(&marks(&report)), before + 20);
+}
+
 #[test]
 fn a_spread_is_the_middle_value_and_the_bounds() {
     assert_eq!(Spread::of([]), None);
@@ -103,9 +221,9 @@ fn ratios_are_taken_within_a_round_that_both_have() {
         &[Some(10.0), Some(100.0), NONE, Some(0.0)],
         &[Some(20.0), Some(50.0), Some(7.0), Some(7.0)],
     ];
-    let ratio = delivered(None, values).ratio(1, 0);
+    let ratio = delivered(None, values).ratio(1);
     assert_eq!(ratio, Some(Spread { median: 1.25, least: 0.5, most: 2.0 }));
-    assert_eq!(delivered(None, values).ratio(2, 0), None);
+    assert_eq!(delivered(None, values).ratio(2), None);
 }
 
 #[test]
@@ -121,18 +239,18 @@ fn goals_are_judged_by_the_median() {
         (Goal::AtMost(20.0), true),
         (Goal::AtMost(19.0), false),
     ] {
-        assert_eq!(delivered(Some(goal), values).reached(1, 0), Some(reached), "{goal:?}");
+        assert_eq!(delivered(Some(goal), values).reached(1), Some(reached), "{goal:?}");
     }
-    assert_eq!(delivered(None, values).reached(1, 0), None);
+    assert_eq!(delivered(None, values).reached(1), None);
 }
 
 #[test]
 fn a_goal_is_not_judged_without_figures() {
     let ours_failed: &[&[Option<f64>]] = &[&[Some(10.0)], &[NONE]];
-    assert_eq!(delivered(Some(Goal::AtLeast(1.0)), ours_failed).reached(1, 0), None);
+    assert_eq!(delivered(Some(Goal::AtLeast(1.0)), ours_failed).reached(1), None);
     let reference_failed: &[&[Option<f64>]] = &[&[NONE], &[Some(10.0)]];
-    assert_eq!(delivered(Some(Goal::RatioAtLeast(1.0)), reference_failed).reached(1, 0), None);
-    assert_eq!(delivered(Some(Goal::AtLeast(1.0)), reference_failed).reached(1, 0), Some(true));
+    assert_eq!(delivered(Some(Goal::RatioAtLeast(1.0)), reference_failed).reached(1), None);
+    assert_eq!(delivered(Some(Goal::AtLeast(1.0)), reference_failed).reached(1), Some(true));
 }
 
 #[test]
@@ -140,9 +258,9 @@ fn where_the_reference_delivers_nothing_something_is_any_number_of_times_that() 
     let values: &[&[Option<f64>]] =
         &[&[Some(0.0), Some(0.0)], &[Some(5.0), Some(6.0)], &[Some(0.0)]];
     let figure = delivered(Some(Goal::RatioAtLeast(17.0)), values);
-    assert_eq!((figure.reached(1, 0), figure.reached(2, 0)), (Some(true), Some(false)));
+    assert_eq!((figure.reached(1), figure.reached(2)), (Some(true), Some(false)));
     let figure = delivered(Some(Goal::RatioAtMost(0.9)), values);
-    assert_eq!((figure.reached(1, 0), figure.reached(2, 0)), (Some(false), Some(true)));
+    assert_eq!((figure.reached(1), figure.reached(2)), (Some(false), Some(true)));
 }
 
 #[test]

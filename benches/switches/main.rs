@@ -1,8 +1,9 @@
 //! Compares this switch with the C `uml_switch` and with `vde_switch`: `tools/bench-switches`.
 //!
-//! Each scenario starts the competitors in turn, in several rounds, and drives them with clients that
-//! speak as a UML kernel does. What counts is the ratio to the C program within a round, and its
-//! median over the rounds. [`report`] shows the results.
+//! Each scenario starts its competitors in turn, in several rounds, and drives them with clients that
+//! speak as a UML kernel does; some scenarios drive ours once more with clients of its other transports.
+//! What counts is the ratio to the first competitor, the C program in nearly all of them, within a
+//! round, and its median over the rounds. [`report`] shows the results.
 
 // The modules of a program are reached by nobody else.
 #![allow(unreachable_pub)]
@@ -32,7 +33,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use competitor::{Competitor, Kind};
+use competitor::{Competitor, Kind, Programs, USUAL};
 use measure::Outcome;
 use progress::Progress;
 use report::machine::{Machine, first_line};
@@ -114,8 +115,7 @@ fn compare(args: &Args) -> Result<ExitCode> {
         print!("{}", table::verdict(&report));
     }
     args.write(&report)?;
-    let failed: Vec<_> =
-        report.outcomes.iter().filter(|outcome| outcome.failed(report.ours())).collect();
+    let failed: Vec<_> = report.outcomes.iter().filter(|outcome| report.failed(outcome)).collect();
     for outcome in &failed {
         eprintln!("FAILED: {} (qlen {})", outcome.scenario, outcome.queue_length);
     }
@@ -125,10 +125,9 @@ fn compare(args: &Args) -> Result<ExitCode> {
 /// Runs the scenarios and prints what each brings.
 fn run(args: &Args, scenarios: &[Scenario]) -> Result<Report> {
     let effort = args.effort();
-    let competitors = competitors(args.also.as_deref());
-    let names: Vec<String> = competitors.iter().map(|who| who.name.clone()).collect();
+    let programs = Programs::new(args.also.clone());
     let mut report = Report {
-        competitors: competitors.iter().map(contender).collect(),
+        competitors: contenders(&programs, scenarios),
         outcomes: Vec::new(),
         machine: Machine::here(place::available()),
         date: OffsetDateTime::now_utc().replace_nanosecond(0)?.format(&Rfc3339)?,
@@ -138,11 +137,13 @@ fn run(args: &Args, scenarios: &[Scenario]) -> Result<Report> {
     let progress = Progress::new(scenarios.len());
     for (n, scenario) in scenarios.iter().enumerate() {
         progress.begin(n + 1, &scenario.name);
+        let competitors = programs.competitors(scenario.columns);
+        let names: Vec<String> = competitors.iter().map(Competitor::name).collect();
         let outcomes = runner::run(scenario, &competitors, effort, &progress)?;
         progress.clear();
         args.take(&mut report, &names, outcomes);
     }
-    let ours = Path::new(env!("CARGO_BIN_EXE_uml_switch"));
+    let ours = Programs::ours();
     let lengths = args.queue_lengths(BOTH);
     let say = |line: &str| progress.say(line);
     let (names, outcomes) = guests::run(&|name| args.wants(name), lengths, effort, ours, &say)?;
@@ -224,22 +225,16 @@ fn target_directory() -> &'static Path {
     own.parent().unwrap_or(own)
 }
 
-fn competitors(also: Option<&Path>) -> Vec<Competitor> {
-    let competitor = |name: &str, kind, program: &Path| Competitor {
-        name: name.to_owned(),
-        kind,
-        program: program.to_owned(),
-    };
-    // Where this switch is installed in the place of the C program, that lies aside.
-    let aside = Path::new("/usr/bin/uml_switch.distrib");
-    let reference = if aside.exists() { aside } else { Path::new("/usr/bin/uml_switch") };
-    let mut all = vec![
-        competitor("C uml_switch", Kind::Reference, reference),
-        competitor("vde_switch", Kind::Vde, Path::new("/usr/bin/vde_switch")),
-        competitor("uml_switch", Kind::Ours, Path::new(env!("CARGO_BIN_EXE_uml_switch"))),
-    ];
-    all.extend(also.map(|program| competitor("other build", Kind::Ours, program)));
-    all
+/// Who takes part in the scenarios, each once; the usual ones in any case.
+fn contenders(programs: &Programs, scenarios: &[Scenario]) -> Vec<Contender> {
+    let columns = scenarios.iter().map(|scenario| scenario.columns);
+    let mut contenders: Vec<Contender> = Vec::new();
+    for competitor in [USUAL].into_iter().chain(columns).flat_map(|c| programs.competitors(c)) {
+        if contenders.iter().all(|known| known.name != competitor.name()) {
+            contenders.push(contender(&competitor));
+        }
+    }
+    contenders
 }
 
 /// Lets us and the switches that we start have `most` open files, or as many as we may.
@@ -251,20 +246,19 @@ fn allow_descriptors(most: u64) -> Result<()> {
     Ok(())
 }
 
-/// What the report says of a competitor. The first of ours is the one that is judged.
+/// What the report says of a competitor.
 fn contender(competitor: &Competitor) -> Contender {
-    let program = &competitor.program;
-    let ours = Path::new(env!("CARGO_BIN_EXE_uml_switch"));
-    let (role, version) = match competitor.kind {
+    let own_word = || first_line(&competitor.program, &["--version"]);
+    let (role, version) = match competitor.column.kind {
         // It tells no version itself.
         Kind::Reference => {
             let query = ["-W", "-f", "${Package} ${Version}", "uml-utilities"];
             (Role::Reference, first_line(Path::new("dpkg-query"), &query))
         }
-        Kind::Ours if program == ours => (Role::Ours, first_line(program, &["--version"])),
-        Kind::Ours | Kind::Vde => (Role::Other, first_line(program, &["--version"])),
+        Kind::Ours if competitor.program == Programs::ours() => (Role::Ours, own_word()),
+        Kind::Ours | Kind::Vde => (Role::Other, own_word()),
     };
-    Contender { name: competitor.name.clone(), role, version }
+    Contender { name: competitor.name(), role, version }
 }
 
 /// Two for each of 1000 guests, and some.

@@ -9,7 +9,8 @@ pub struct Metric {
     pub name: &'static str,
     pub unit: Unit,
     pub better: Better,
-    /// What our switch is to reach.
+    /// What our switch is to reach: with the clients of the column that is compared if it is a ratio,
+    /// with any clients else.
     pub goal: Option<Goal>,
 }
 
@@ -70,6 +71,13 @@ pub enum Goal {
     AtLeast(f64),
 }
 
+impl Goal {
+    /// Whether it is relative to the reference.
+    pub fn is_ratio(self) -> bool {
+        matches!(self, Goal::RatioAtMost(_) | Goal::RatioAtLeast(_))
+    }
+}
+
 /// The figures of one scenario in one setting.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
@@ -84,8 +92,8 @@ pub struct Outcome {
 #[derive(Clone, Debug, Serialize)]
 pub struct Figure {
     pub metric: Metric,
-    /// For each competitor, in the order of the report's list, a value for each round; `None` where
-    /// that competitor was not part of the scenario or failed in it.
+    /// For each competitor, in the order of the report's list, a value for each round, `None` where
+    /// it failed; none for a competitor that was not part of it.
     pub values: Vec<Vec<Option<f64>>>,
 }
 
@@ -122,37 +130,48 @@ impl Outcome {
 }
 
 impl Figure {
+    /// Whether the competitor numbered `who` was part of it; it may have failed.
+    pub fn has(&self, who: usize) -> bool {
+        self.values.get(who).is_some_and(|values| !values.is_empty())
+    }
+
     /// The values of the competitor numbered `who`, over the rounds.
     pub fn spread(&self, who: usize) -> Option<Spread> {
         Spread::of(self.values.get(who)?.iter().copied().flatten())
     }
 
-    /// The ratios, round by round, of the competitor numbered `who` to that numbered `reference`.
-    /// `None` where the reference has nothing or zero.
-    pub fn ratio(&self, who: usize, reference: usize) -> Option<Spread> {
-        let pairs = self.values.get(who)?.iter().zip(self.values.get(reference)?);
+    /// The number of the reference, which the others are compared with: the first competitor that was
+    /// part of it.
+    pub fn reference(&self) -> usize {
+        (0..self.values.len()).find(|&who| self.has(who)).unwrap_or_default()
+    }
+
+    /// The ratios, round by round, of the competitor numbered `who` to the reference. `None` where that
+    /// has nothing or zero.
+    pub fn ratio(&self, who: usize) -> Option<Spread> {
+        let pairs = self.values.get(who)?.iter().zip(self.values.get(self.reference())?);
         Spread::of(pairs.filter_map(|(&value, &of)| Some(value? / of.filter(|&of| of > 0.0)?)))
     }
 
     /// How many times the figure of the reference that of the competitor numbered `who` is, in the
     /// middle. Where the reference has only zeroes, nothing is 0 times that, and all else any number
     /// of times.
-    pub fn times(&self, who: usize, reference: usize) -> Option<f64> {
-        if let Some(ratio) = self.ratio(who, reference) {
+    pub fn times(&self, who: usize) -> Option<f64> {
+        if let Some(ratio) = self.ratio(who) {
             return Some(ratio.median);
         }
         let value = self.spread(who)?.median;
-        let zeroes = self.spread(reference)?.most == 0.0;
+        let zeroes = self.spread(self.reference())?.most == 0.0;
         zeroes.then_some(if value > 0.0 { f64::INFINITY } else { 0.0 })
     }
 
     /// Whether the competitor numbered `who` reaches the goal; `None` if there is none, or nothing to
     /// judge by.
-    pub fn reached(&self, who: usize, reference: usize) -> Option<bool> {
+    pub fn reached(&self, who: usize) -> Option<bool> {
         let value = || self.spread(who).map(|spread| spread.median);
         Some(match self.metric.goal? {
-            Goal::RatioAtMost(most) => self.times(who, reference)? <= most,
-            Goal::RatioAtLeast(least) => self.times(who, reference)? >= least,
+            Goal::RatioAtMost(most) => self.times(who)? <= most,
+            Goal::RatioAtLeast(least) => self.times(who)? >= least,
             Goal::AtMost(most) => value()? <= most,
             Goal::AtLeast(least) => value()? >= least,
         })

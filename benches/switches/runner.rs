@@ -38,7 +38,7 @@ pub fn run(
                 let who = (round + place) % competitors.len();
                 let result = once(scenario, &competitors[who], effort);
                 if let Err(error) = &result {
-                    let who = &competitors[who].name;
+                    let who = competitors[who].column.name;
                     progress
                         .say(&format!("{} (qlen {queue_length}): {who}: {error:#}", scenario.name));
                 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use uml_switch::client::{BROADCAST, Client, frame, mac};
+use uml_switch::client::{BROADCAST, Client, frame};
 
-use crate::competitor::Running;
+use crate::competitor::{Column, Running};
 use crate::measure::Metric;
 use crate::place::{self, Placement};
 
@@ -15,6 +15,8 @@ use crate::place::{self, Placement};
 pub struct Scenario {
     /// With what is particular to it: "burst of 64 to a reader that pauses".
     pub name: String,
+    /// Who takes part. Ratios are to the first.
+    pub columns: &'static [Column],
     /// The `max_dgram_qlen` that it is run with.
     pub queue_lengths: &'static [u32],
     pub placement: Placement,
@@ -70,9 +72,8 @@ impl Bed<'_> {
 
     /// `count` guests that the switch knows; guest n has the address `mac(n)`, from 1 on.
     pub fn guests(&self, count: u32) -> Result<Vec<Client>> {
-        let control = self.switch.control();
         let guests: Vec<_> =
-            (1..=count).map(|n| Client::connect(control, mac(n))).collect::<Result<_, _>>()?;
+            (1..=count).map(|n| self.switch.client(n)).collect::<Result<_, _>>()?;
         introduce(&guests)?;
         Ok(guests)
     }

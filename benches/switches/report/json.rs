@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::{Report, Role};
+use super::{Report, Role, part_of};
 use crate::measure::{Better, Figure, Goal, Outcome, Spread, Unit};
 
 /// The report as JSON.
@@ -65,6 +65,8 @@ struct Goals {
 struct ScenarioResult<'a> {
     scenario: &'a str,
     queue_length: u32,
+    /// Whom the others are compared with.
+    reference: Option<&'a str>,
     figures: Vec<FigureResult<'a>>,
 }
 
@@ -74,6 +76,7 @@ struct FigureResult<'a> {
     unit: Unit,
     better: Better,
     goal: Option<Goal>,
+    /// By all that are judged.
     reached: Option<bool>,
     /// By competitor; those that were not part of the scenario are not here.
     results: Vec<CompetitorResult<'a>>,
@@ -87,10 +90,15 @@ struct CompetitorResult<'a> {
     value: Option<Spread>,
     /// To the reference, within a round.
     ratio: Option<Spread>,
+    /// Of who is judged; null if there is nothing to judge by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reached: Option<Option<bool>>,
 }
 
 fn of_outcome<'a>(report: &'a Report, outcome: &'a Outcome) -> ScenarioResult<'a> {
+    let reference = part_of(outcome, report.competitors.len()).first().copied();
     ScenarioResult {
+        reference: reference.map(|who| report.competitors[who].name.as_str()),
         scenario: &outcome.scenario,
         queue_length: outcome.queue_length,
         figures: outcome.figures.iter().map(|figure| of_figure(report, figure)).collect(),
@@ -100,11 +108,13 @@ fn of_outcome<'a>(report: &'a Report, outcome: &'a Outcome) -> ScenarioResult<'a
 fn of_figure<'a>(report: &'a Report, figure: &'a Figure) -> FigureResult<'a> {
     let with_values = report.competitors.iter().zip(&figure.values).enumerate();
     let results = with_values.filter(|(_, (_, values))| !values.is_empty());
+    let judged = report.judged(figure);
     let results = results.map(|(who, (contender, values))| CompetitorResult {
         competitor: &contender.name,
         values,
         value: figure.spread(who),
-        ratio: figure.ratio(who, report.reference()),
+        ratio: figure.ratio(who),
+        reached: judged.contains(&who).then(|| figure.reached(who)),
     });
     FigureResult {
         metric: figure.metric.name,

@@ -45,9 +45,9 @@ pub struct Contender {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// The others are compared with it.
+    /// The others are compared with it, where it takes part.
     Reference,
-    /// It is to reach the goals.
+    /// It is to reach goals.
     Ours,
     Other,
 }
@@ -57,6 +57,8 @@ pub enum Role {
 pub struct Judgement<'a> {
     pub outcome: &'a Outcome,
     pub figure: &'a Figure,
+    /// The number of the competitor that is to reach it, one of ours.
+    pub who: usize,
     /// `None` if there is nothing to judge by.
     pub reached: Option<bool>,
 }
@@ -87,34 +89,40 @@ impl Report {
         }
     }
 
-    /// The number of the competitor that the others are compared with.
-    pub fn reference(&self) -> usize {
-        self.number_of(Role::Reference)
+    /// The numbers of the competitors that are to reach the goal of `figure`: all of ours that were
+    /// part of it, but a goal that is a ratio only the first, the reference's counterpart.
+    pub fn judged(&self, figure: &Figure) -> Vec<usize> {
+        let Some(goal) = figure.metric.goal else { return Vec::new() };
+        let most = if goal.is_ratio() { 1 } else { usize::MAX };
+        let ours =
+            self.competitors.iter().enumerate().filter(|(_, known)| known.role == Role::Ours);
+        ours.map(|(who, _)| who).filter(|&who| figure.has(who)).take(most).collect()
     }
 
-    /// The number of the competitor that is to reach the goals.
-    pub fn ours(&self) -> usize {
-        self.number_of(Role::Ours)
-    }
-
-    /// A number that no competitor has if there is none with this role.
-    fn number_of(&self, role: Role) -> usize {
-        let all = &self.competitors;
-        all.iter().position(|contender| contender.role == role).unwrap_or(all.len())
-    }
-
-    /// Whether our switch reaches the goal of `figure`.
+    /// Whether our switch reaches the goal of `figure`, in all columns that are judged; `None` if it
+    /// does not miss it, but there is nothing to judge by in one.
     pub fn reached(&self, figure: &Figure) -> Option<bool> {
-        figure.reached(self.ours(), self.reference())
+        let judged: Vec<Option<bool>> =
+            self.judged(figure).into_iter().map(|who| figure.reached(who)).collect();
+        match judged.contains(&Some(false)) {
+            true => Some(false),
+            false => (!judged.is_empty() && !judged.contains(&None)).then_some(true),
+        }
+    }
+
+    /// Whether ours failed in `outcome`, whatever its clients.
+    pub fn failed(&self, outcome: &Outcome) -> bool {
+        let ours = |who: &usize| self.competitors[*who].role == Role::Ours;
+        (0..self.competitors.len()).filter(ours).any(|who| outcome.failed(who))
     }
 
     /// All goals, in order.
     pub fn judgements(&self) -> impl Iterator<Item = Judgement<'_>> {
         self.outcomes.iter().flat_map(move |outcome| {
-            let with_goals = outcome.figures.iter().filter(|figure| figure.metric.goal.is_some());
-            with_goals.map(move |figure| {
-                let reached = self.reached(figure);
-                Judgement { outcome, figure, reached }
+            outcome.figures.iter().flat_map(move |figure| {
+                let judge =
+                    move |who| Judgement { outcome, figure, who, reached: figure.reached(who) };
+                self.judged(figure).into_iter().map(judge)
             })
         })
     }
@@ -135,10 +143,8 @@ impl Report {
 
 /// The competitors that were part of `outcome`, by number; they may have failed in it.
 fn part_of(outcome: &Outcome, competitors: usize) -> Vec<usize> {
-    let took_part = |who: &usize| {
-        outcome.figures.iter().any(|figure| figure.values.get(*who).is_some_and(|v| !v.is_empty()))
-    };
-    (0..competitors).filter(took_part).collect()
+    let in_one = |who: &usize| outcome.figures.iter().any(|figure| figure.has(*who));
+    (0..competitors).filter(in_one).collect()
 }
 
 /// What scenarios that differ in a number or in what follows a comma have in common: "burst" of

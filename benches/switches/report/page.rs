@@ -92,8 +92,8 @@ fn key(report: &Report) -> String {
 
 fn full_table(report: &Report) -> String {
     let mut text = String::from(
-        "<h2>All figures</h2>\n<p class=\"quiet\">Medians; behind them the ratio to the C program, \
-         taken within each round, and its least and most over the rounds. Where a ratio says nothing, \
+        "<h2>All figures</h2>\n<p class=\"quiet\">Medians; behind them the ratio to the first in \
+         the row, taken within each round, and its least and most over the rounds. Where a ratio says nothing, \
          these are of the value.</p>\n<div class=\"wide\"><table>\n<thead><tr><th></th>",
     );
     for contender in &report.competitors {
@@ -118,7 +118,7 @@ fn block(report: &Report, outcome: &Outcome) -> String {
     for figure in &outcome.figures {
         let _ = write!(text, "<tr><td>{}</td>", escape(&format::metric(&figure.metric)));
         for who in 0..columns {
-            let cell = if part.contains(&who) { cell(report, figure, who) } else { String::new() };
+            let cell = if part.contains(&who) { cell(figure, who) } else { String::new() };
             let _ = write!(text, "<td>{cell}</td>");
         }
         let _ = writeln!(text, "<td>{}</td></tr>", goal(report, figure));
@@ -126,11 +126,11 @@ fn block(report: &Report, outcome: &Outcome) -> String {
     text + "</tbody>\n"
 }
 
-fn cell(report: &Report, figure: &Figure, who: usize) -> String {
+fn cell(figure: &Figure, who: usize) -> String {
     let Some(value) = figure.spread(who) else { return "-".to_owned() };
-    let ratio = figure.ratio(who, report.reference()).filter(|_| figure.metric.unit.compares());
+    let ratio = figure.ratio(who).filter(|_| figure.metric.unit.compares());
     let more = match ratio {
-        Some(_) if who == report.reference() => String::new(),
+        Some(_) if who == figure.reference() => String::new(),
         Some(ratio) => {
             format!("<b>{}</b> {}", format::ratio(ratio.median), format::bounds(ratio))
         }

@@ -3,7 +3,7 @@
 
 use super::axis::Axis;
 use super::svg::{Anchor, Svg, class};
-use super::{Report, format, gain};
+use super::{Report, Role, format, gain};
 use crate::measure::{Better, Figure, Goal, Metric, Outcome, Spread};
 
 /// The chart as a file of its own; `None` if no figure has a goal.
@@ -28,9 +28,9 @@ fn chart(report: &Report) -> Option<Svg> {
     }
     let heights =
         filled.iter().map(|(_, rows)| PANEL_HEAD + rows.iter().map(Row::height).sum::<f64>());
-    let mut svg = Svg::new(WIDTH, LEGEND + heights.map(|height| height + GAP).sum::<f64>());
-    legend(&mut svg, report);
-    let mut top = LEGEND;
+    let (.., legend_end) = legend_places(report);
+    let mut svg = Svg::new(WIDTH, legend_end + heights.map(|height| height + GAP).sum::<f64>());
+    let mut top = legend(&mut svg, report);
     for (panel, rows) in &filled {
         top = draw_panel(&mut svg, report, *panel, rows, top) + GAP;
     }
@@ -89,11 +89,11 @@ impl Panel {
     }
 
     /// Where a competitor's figure stands on the panel's axis, from the worse bound to the better.
-    fn place(self, figure: &Figure, who: usize, reference: usize) -> Option<Spread> {
+    fn place(self, figure: &Figure, who: usize) -> Option<Spread> {
         let metric = &figure.metric;
         let spread = match self {
-            Panel::Ratios => figure.ratio(who, reference).or_else(|| {
-                let times = figure.times(who, reference)?;
+            Panel::Ratios => figure.ratio(who).or_else(|| {
+                let times = figure.times(who)?;
                 Some(Spread { median: times, least: times, most: times })
             })?,
             Panel::Shares | Panel::Limits => figure.spread(who)?,
@@ -192,7 +192,7 @@ fn axis(report: &Report, panel: Panel, rows: &[Row<'_>]) -> Axis {
     }
     let figures = || rows.iter().flat_map(|row| row.lanes.iter().map(|&(_, figure)| figure));
     let marks = figures().flat_map(|figure| {
-        let place = move |who| panel.place(figure, who, report.reference());
+        let place = move |who| panel.place(figure, who);
         (0..report.competitors.len()).filter_map(place).map(|place| place.median)
     });
     let goals = figures().map(|figure| panel.goal(&figure.metric));
@@ -212,7 +212,7 @@ fn draw_row(
     if named {
         svg.text((MARGIN, base), "t", Anchor::Start, &format::cut(row.scenario, 52));
     }
-    svg.text((METRIC_LEFT, base), "t", Anchor::Start, &format::cut(row.metric.name, 24));
+    svg.text((METRIC_LEFT, base), "t", Anchor::Start, &format::cut(&metric(report, row), 24));
     for (n, &(queue_length, figure)) in row.lanes.iter().enumerate() {
         let base = base + n as f64 * LANE;
         let middle = base - 4.0;
@@ -224,7 +224,20 @@ fn draw_row(
     }
 }
 
-/// The marks of all competitors; ours last, so that none hides it.
+/// What is measured, and against whom where that is not who it is in other rows.
+fn metric(report: &Report, row: &Row<'_>) -> String {
+    let reference = row.lanes.first().and_then(|(_, figure)| {
+        let reference = report.competitors.get(figure.reference())?;
+        (Panel::of(row.metric) == Some(Panel::Ratios) && reference.role != Role::Reference)
+            .then_some(reference)
+    });
+    match reference {
+        Some(reference) => format!("{} to {}", row.metric.name, reference.name),
+        None => row.metric.name.to_owned(),
+    }
+}
+
+/// The marks of all competitors; ours last and the first of ours behind those, so that none hides it.
 fn draw_marks(
     svg: &mut Svg,
     report: &Report,
@@ -233,14 +246,15 @@ fn draw_marks(
     axis: &Axis,
     middle: f64,
 ) {
-    let (ours, reference) = (report.ours(), report.reference());
-    let others = (0..report.competitors.len()).filter(|&who| who != ours);
-    for who in others.chain([ours]) {
+    let all = 0..report.competitors.len();
+    let (ours, others): (Vec<usize>, Vec<usize>) =
+        all.partition(|&who| report.competitors[who].role == Role::Ours);
+    for who in others.into_iter().chain(ours.into_iter().rev()) {
         // The line at 1x is the reference.
-        if panel == Panel::Ratios && who == reference {
+        if panel == Panel::Ratios && who == figure.reference() {
             continue;
         }
-        let Some(place) = panel.place(figure, who, reference) else { continue };
+        let Some(place) = panel.place(figure, who) else { continue };
         let ends = (axis.at(place.least), axis.at(place.most));
         svg.line((ends.0, middle), (ends.1, middle), &format!("{} whisker", class(who)));
         let value = value_of(figure, who) + " " + figure.metric.unit.symbol();
@@ -249,15 +263,20 @@ fn draw_marks(
     }
 }
 
-/// In words what the row shows of the reference and of ours.
+/// In words what the row shows of the reference and of ours: of the one that misses the goal, if one
+/// does.
 fn draw_values(svg: &mut Svg, report: &Report, panel: Panel, figure: &Figure, base: f64) {
-    let ours = value_of(figure, report.ours());
+    let judged = report.judged(figure);
+    let missing = judged.iter().find(|&&who| figure.reached(who) != Some(true));
+    let shown = missing.or(judged.first()).copied();
+    let ours = shown.map_or("-".to_owned(), |who| value_of(figure, who));
     let unit = figure.metric.unit.symbol();
     let text = match panel {
         Panel::Limits => {
             format!("{ours} of {} {unit}", number_of(figure.metric.goal))
         }
-        _ => format!("{} → {ours} {unit}", value_of(figure, report.reference())),
+        _ if shown == Some(figure.reference()) => format!("{ours} {unit}"),
+        _ => format!("{} → {ours} {unit}", value_of(figure, figure.reference())),
     };
     svg.text((VALUES_LEFT, base), "m", Anchor::Start, &text);
     let verdict = match report.reached(figure) {
@@ -272,22 +291,43 @@ fn value_of(figure: &Figure, who: usize) -> String {
     figure.spread(who).map_or("-".to_owned(), |spread| format::number(spread.median))
 }
 
-fn legend(svg: &mut Svg, report: &Report) {
-    let mut x = MARGIN + 6.0;
-    let y = 16.0;
-    for (who, contender) in report.competitors.iter().enumerate() {
+/// Draws the legend and returns where it ends.
+fn legend(svg: &mut Svg, report: &Report) -> f64 {
+    let (names, goal, end) = legend_places(report);
+    for (who, (contender, (x, y))) in report.competitors.iter().zip(names).enumerate() {
         svg.mark((x, y), who, &contender.name);
         svg.text((x + 11.0, y + 4.0), "t", Anchor::Start, &contender.name);
-        x += 30.0 + 7.0 * contender.name.chars().count() as f64;
     }
+    let (x, y) = goal;
     svg.line((x, y - 6.0), (x, y + 6.0), "goal");
-    svg.text((x + 9.0, y + 4.0), "t", Anchor::Start, "goal of uml_switch");
+    svg.text((x + 9.0, y + 4.0), "t", Anchor::Start, GOAL);
     let note = "Medians of the rounds; bars reach from the least to the most. Numbers: the C program's \
-                value → ours, ✓ goal reached. Second column: max_dgram_qlen.";
+                value, or the named one's → ours, ✓ goal reached. Second column: max_dgram_qlen.";
     svg.text((MARGIN, y + 26.0), "m", Anchor::Start, note);
+    end
+}
+
+/// Where the competitors' marks and the goal's stand, in as many lines as it takes, and where the
+/// legend ends.
+fn legend_places(report: &Report) -> (Vec<(f64, f64)>, (f64, f64), f64) {
+    let (mut x, mut y) = (MARGIN + 6.0, 16.0);
+    let names = report.competitors.iter().map(|contender| contender.name.as_str());
+    let mut places: Vec<(f64, f64)> = Vec::new();
+    for name in names.chain([GOAL]) {
+        let width = 30.0 + 7.0 * name.chars().count() as f64;
+        if x + width > WIDTH - MARGIN {
+            (x, y) = (MARGIN + 6.0, y + 20.0);
+        }
+        places.push((x, y));
+        x += width;
+    }
+    let goal = places.pop().unwrap_or_default();
+    (places, goal, y + 50.0)
 }
 
 const LABEL: &str = "How uml_switch compares with other switches";
+
+const GOAL: &str = "goal of uml_switch";
 
 const WIDTH: f64 = 1040.0;
 const MARGIN: f64 = 12.0;
@@ -296,7 +336,6 @@ const QLEN_RIGHT: f64 = 498.0;
 const PLOT_LEFT: f64 = 530.0;
 const PLOT_RIGHT: f64 = 860.0;
 const VALUES_LEFT: f64 = 890.0;
-const LEGEND: f64 = 66.0;
 const PANEL_HEAD: f64 = 60.0;
 const LANE: f64 = 15.0;
 const ROW_GAP: f64 = 6.0;

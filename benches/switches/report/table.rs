@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Judgement, Report, format, part_of};
-use crate::measure::{Figure, Goal, Outcome};
+use super::{Judgement, Report, Role, format, part_of};
+use crate::measure::{Figure, Outcome};
 
 /// One outcome.
 pub fn block(report: &Report, outcome: &Outcome) -> String {
@@ -34,32 +34,35 @@ pub fn verdict(report: &Report) -> String {
     text
 }
 
-/// "flood to 32 (qlen 10): delivered 1.72x, wanted >= 1.8x".
+/// "flood to 32 (qlen 10): delivered 1.72x, wanted >= 1.8x"; behind the colon the column's name where
+/// it is not the first of ours.
 pub fn describe(report: &Report, goal: &Judgement<'_>) -> String {
-    let Judgement { outcome, figure, .. } = goal;
+    let &Judgement { outcome, figure, who, .. } = goal;
     let Some(wanted) = figure.metric.goal else { return String::new() };
-    let middle = match wanted {
-        Goal::RatioAtMost(_) | Goal::RatioAtLeast(_) => {
-            let times = figure.times(report.ours(), report.reference());
-            times.map_or("-".to_owned(), format::ratio)
-        }
-        Goal::AtMost(_) | Goal::AtLeast(_) => {
-            let value = figure.spread(report.ours());
-            let unit = figure.metric.unit.symbol();
-            let with_unit = |value: f64| format!("{} {unit}", format::number(value));
-            value.map_or("-".to_owned(), |value| with_unit(value.median).trim_end().to_owned())
-        }
+    let middle = if wanted.is_ratio() {
+        figure.times(who).map_or("-".to_owned(), format::ratio)
+    } else {
+        let unit = figure.metric.unit.symbol();
+        let with_unit = |value: f64| format!("{} {unit}", format::number(value));
+        let value = figure.spread(who);
+        value.map_or("-".to_owned(), |value| with_unit(value.median).trim_end().to_owned())
+    };
+    let first = report.competitors.iter().position(|contender| contender.role == Role::Ours);
+    let column = match first == Some(who) {
+        true => String::new(),
+        false => format!("{}: ", report.competitors[who].name),
     };
     let place = format!("{} (qlen {})", outcome.scenario, outcome.queue_length);
-    format!("{place}: {} {middle}, wanted {}", figure.metric.name, format::goal(wanted))
+    format!("{place}: {column}{} {middle}, wanted {}", figure.metric.name, format::goal(wanted))
 }
 
 fn heading(report: &Report, columns: &[usize]) -> String {
     let mut line = " ".repeat(METRIC);
     for &who in columns {
         // It ends over the values' ends if there is room.
-        let name = format!("{:>VALUE$}", report.competitors[who].name);
-        let width = VALUE + rest_width(report, who, columns);
+        let gap = if line.ends_with(' ') { "" } else { " " };
+        let name = format!("{:>VALUE$}", format!("{gap}{}", report.competitors[who].name));
+        let width = VALUE + rest_width(who, columns);
         let _ = write!(line, "{name:<width$}");
     }
     line + "  goal"
@@ -72,9 +75,9 @@ fn row(report: &Report, figure: &Figure, columns: &[usize]) -> String {
         let value = figure.spread(who);
         let text = value.map_or("-".to_owned(), |value| format::number(value.median));
         let _ = write!(line, "{text:>VALUE$}");
-        let width = rest_width(report, who, columns);
+        let width = rest_width(who, columns);
         if width > 0 {
-            let _ = write!(line, "{:<width$}", rest_of_cell(report, figure, who, width));
+            let _ = write!(line, "{:<width$}", rest_of_cell(figure, who, width));
         }
     }
     if let Some(goal) = figure.metric.goal {
@@ -89,8 +92,8 @@ fn row(report: &Report, figure: &Figure, columns: &[usize]) -> String {
 }
 
 /// What follows a value: the ratio and its bounds, or the value's where a ratio says nothing.
-fn rest_of_cell(report: &Report, figure: &Figure, who: usize, width: usize) -> String {
-    let ratio = figure.ratio(who, report.reference()).filter(|_| figure.metric.unit.compares());
+fn rest_of_cell(figure: &Figure, who: usize, width: usize) -> String {
+    let ratio = figure.ratio(who).filter(|_| figure.metric.unit.compares());
     let text = ratio.map_or(String::new(), |ratio| format::ratio(ratio.median));
     let mut rest = format!("{text:>RATIO$}");
     if width > RATIO {
@@ -103,10 +106,11 @@ fn rest_of_cell(report: &Report, figure: &Figure, who: usize, width: usize) -> S
     rest
 }
 
-/// How wide that is. With more than three competitors, 120 columns have no room for bounds.
-fn rest_width(report: &Report, who: usize, columns: &[usize]) -> usize {
+/// How wide that is; the first column is what the others are compared with. With more than three, 120
+/// characters have no room for bounds, and with more than four they do not do in any case.
+fn rest_width(who: usize, columns: &[usize]) -> usize {
     match who {
-        _ if who == report.reference() => 0,
+        _ if columns.first() == Some(&who) => 0,
         _ if columns.len() <= 3 => RATIO + BOUNDS,
         _ => RATIO,
     }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::overload;
+use crate::competitor::USUAL;
 use crate::measure::{Better, Goal, Unit};
 use crate::place::Placement;
 use crate::scenario::{Bed, Options, Samples, Scenario};
@@ -17,6 +18,7 @@ pub fn scenarios() -> Vec<Scenario> {
     };
     vec![Scenario {
         name: "at rest".into(),
+        columns: USUAL,
         queue_lengths: &[10],
         placement: Placement::One,
         options: Options::NONE,

@@ -5,6 +5,7 @@
 
 use anyhow::Result;
 
+use crate::competitor::USUAL;
 use crate::exchange::{Reads, Receiver, SMALL, SMALL_FRAME, Sender, exchange};
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::place::Placement;
@@ -15,6 +16,7 @@ use crate::traffic::{FULL, Flow, with_delays};
 pub fn scenarios() -> Vec<Scenario> {
     let beside = |name: &str, placement, goal| Scenario {
         name: name.to_owned(),
+        columns: USUAL,
         queue_lengths: BOTH,
         placement,
         options: Options::NONE,

@@ -12,6 +12,7 @@ use anyhow::Result;
 use super::overload::{self, Arrivals, NOTHING, QUIET};
 use uml_switch::client::{Client, frame};
 
+use crate::competitor::USUAL;
 use crate::measure::{Better, Unit};
 use crate::place::Placement;
 use crate::scenario::{BOTH, Bed, Options, Run, Samples, Scenario};
@@ -20,6 +21,7 @@ use crate::scenario::{BOTH, Bed, Options, Run, Samples, Scenario};
 pub fn scenarios() -> Vec<Scenario> {
     let burst = |name: &str, run: Run, metrics| Scenario {
         name: name.to_owned(),
+        columns: USUAL,
         queue_lengths: BOTH,
         placement: Placement::One,
         options: Options::NONE,

@@ -12,6 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::overload::{self, Arrivals, NOTHING, QUIET};
 use uml_switch::client::{BROADCAST, Client, frame};
 
+use crate::competitor::USUAL;
 use crate::measure::{Better, Goal, Unit};
 use crate::place::Placement;
 use crate::scenario::{BOTH, Bed, Options, Run, Samples, Scenario};
@@ -20,6 +21,7 @@ use crate::scenario::{BOTH, Bed, Options, Run, Samples, Scenario};
 pub fn scenarios() -> Vec<Scenario> {
     let flood = |name: &str, run: Run, delivered, lost, cpu| Scenario {
         name: name.to_owned(),
+        columns: USUAL,
         queue_lengths: BOTH,
         placement: Placement::One,
         options: Options::NONE,

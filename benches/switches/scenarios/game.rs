@@ -17,6 +17,7 @@ use nix::sys::time::TimeSpec;
 
 use uml_switch::client::Client;
 
+use crate::competitor::USUAL;
 use crate::exchange::{SILENCE, join};
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::place::Placement;
@@ -29,6 +30,7 @@ use crate::traffic::{
 pub fn scenarios() -> Vec<Scenario> {
     let game = |name: &str, run: Run| Scenario {
         name: name.to_owned(),
+        columns: USUAL,
         queue_lengths: BOTH,
         placement: Placement::One,
         options: Options::NONE,

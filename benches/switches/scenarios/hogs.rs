@@ -17,6 +17,7 @@ use nix::unistd::gettid;
 
 use uml_switch::client::{Client, frame};
 
+use crate::competitor::USUAL;
 use crate::exchange::join;
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::place::{self, Cpus, Placement};
@@ -27,6 +28,7 @@ use crate::traffic::{be_punctual, no_delays, now, sleep_until, with_delays};
 pub fn scenarios() -> Vec<Scenario> {
     let hogs = |name: &str, placement| Scenario {
         name: name.to_owned(),
+        columns: USUAL,
         queue_lengths: BOTH,
         placement,
         options: Options::ours(REALTIME),

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 
 use uml_switch::client::Client;
 
+use crate::competitor::USUAL;
 use crate::exchange::{Fate, Pace, Reads, Receiver, SMALL, SMALL_FRAME, Sender, exchange};
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::place::Placement;
@@ -21,6 +22,7 @@ use crate::traffic::{FULL, Flow, with_delays};
 pub fn scenarios() -> Vec<Scenario> {
     vec![Scenario {
         name: "beside a hostile receiver".to_owned(),
+        columns: USUAL,
         queue_lengths: BOTH,
         placement: Placement::One,
         options: Options::NONE,

@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 
 use super::overload::{self, Flow, Limit};
 use super::round_trip;
+use crate::competitor::USUAL;
 use crate::measure::{Better, Goal, Metric, Spread, Unit};
 use crate::mirror::{Mirror, OPTIONS};
 use crate::place::Placement;
@@ -14,6 +15,7 @@ use crate::scenario::{BOTH, Bed, Run, Samples, Scenario};
 pub fn scenarios() -> Vec<Scenario> {
     let mirrored = |name: &str, placement, run: Run, metrics| Scenario {
         name: name.to_owned(),
+        columns: USUAL,
         queue_lengths: BOTH,
         placement,
         options: OPTIONS,

@@ -3,14 +3,16 @@
 use anyhow::Result;
 
 use super::overload::{self, Flow, Limit, NOTHING};
+use crate::competitor::{BY_TRANSPORT, USUAL};
 use crate::measure::Goal;
 use crate::place::Placement;
 use crate::scenario::{BOTH, Bed, Options, Run, Samples, Scenario};
 
 /// Small and full frames, with all on one processor and with the switch on one of its own.
 pub fn scenarios() -> Vec<Scenario> {
-    let one_way = |name: &str, placement, run: Run, metrics| Scenario {
+    let one_way = |name: &str, (placement, columns), run: Run, metrics| Scenario {
         name: name.to_owned(),
+        columns,
         queue_lengths: BOTH,
         placement,
         options: Options::NONE,
@@ -21,7 +23,7 @@ pub fn scenarios() -> Vec<Scenario> {
         overload::metrics(Some(Goal::RatioAtLeast(2.1)), NOTHING, Some(Goal::RatioAtMost(0.47)));
     let full = overload::metrics(Some(Goal::RatioAtLeast(2.0)), NOTHING, None);
     let no_goal = || overload::metrics(None, None, None);
-    let (one, two) = (Placement::One, Placement::Two);
+    let (one, two) = ((Placement::One, BY_TRANSPORT), (Placement::Two, USUAL));
     vec![
         one_way("overload, 64 bytes, one CPU", one, |bed| load(bed, 64), small),
         one_way("overload, 1514 bytes, one CPU", one, |bed| load(bed, 1514), full),

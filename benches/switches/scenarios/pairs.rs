@@ -4,6 +4,7 @@
 use anyhow::Result;
 
 use super::overload::{self, Flow, Limit, NOTHING};
+use crate::competitor::BY_TRANSPORT;
 use crate::measure::{Better, Goal, Unit};
 use crate::place::Placement;
 use crate::scenario::{BOTH, Bed, Options, Samples, Scenario};
@@ -15,6 +16,7 @@ pub fn scenarios() -> Vec<Scenario> {
     metrics.push(overload::metric(SLOWEST, Unit::Ratio, Better::Higher, fair));
     vec![Scenario {
         name: "8 pairs in overload, 64 bytes".into(),
+        columns: BY_TRANSPORT,
         queue_lengths: BOTH,
         placement: Placement::One,
         options: Options::NONE,

@@ -7,14 +7,16 @@ use hdrhistogram::Histogram;
 
 use uml_switch::client::{Client, frame};
 
+use crate::competitor::{BY_TRANSPORT, LIBVDEPLUG, USUAL};
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::place::Placement;
 use crate::scenario::{BOTH, Bed, Options, Samples, Scenario};
 
-/// Lone round trips, with all on one processor and on two.
+/// Lone round trips, with all on one processor and on two, and of the clients that vde_switch is for.
 pub fn scenarios() -> Vec<Scenario> {
-    let lone = |name: &str, placement, options, most| Scenario {
+    let lone = |name: &str, columns, placement, options, most| Scenario {
         name: name.to_owned(),
+        columns,
         queue_lengths: BOTH,
         placement,
         options,
@@ -22,9 +24,17 @@ pub fn scenarios() -> Vec<Scenario> {
         run: lone,
     };
     vec![
-        lone("lone round trip, one CPU", Placement::One, Options::NONE, 0.95),
+        lone("lone round trip, one CPU", BY_TRANSPORT, Placement::One, Options::NONE, 0.95),
+        lone(
+            "lone round trip of libvdeplug clients, one CPU",
+            LIBVDEPLUG,
+            Placement::One,
+            Options::NONE,
+            0.9,
+        ),
         lone(
             "lone round trip, two CPUs, --busy-poll 50",
+            USUAL,
             Placement::Two,
             Options::ours(BUSY_POLL),
             0.40,

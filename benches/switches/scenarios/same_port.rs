@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::competitor::USUAL;
 use crate::exchange::{Pace, Reads, Receiver, SMALL, SMALL_FRAME, Sender, exchange};
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::place::Placement;
@@ -19,6 +20,7 @@ use crate::traffic::{FULL, Flow, with_delays};
 pub fn scenarios() -> Vec<Scenario> {
     let same = |name: &str, goal, run: Run| Scenario {
         name: name.to_owned(),
+        columns: USUAL,
         queue_lengths: BOTH,
         placement: Placement::One,
         options: Options::NONE,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::competitor::USUAL;
 use crate::exchange::{Pace, Reads, Receiver, Sender, exchange};
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::place::Placement;
@@ -18,6 +19,7 @@ use crate::traffic::Flow;
 pub fn scenarios() -> Vec<Scenario> {
     let slow = |name: &str, stalls, run: Run| Scenario {
         name: name.to_owned(),
+        columns: USUAL,
         queue_lengths: BOTH,
         placement: Placement::One,
         options: Options::NONE,

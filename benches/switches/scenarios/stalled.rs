@@ -16,6 +16,7 @@ use nix::sys::prctl::set_timerslack;
 use super::overload::{self, Arrivals, NOTHING, QUIET};
 use uml_switch::client::{Client, frame};
 
+use crate::competitor::USUAL;
 use crate::measure::{Better, Unit};
 use crate::place::Placement;
 use crate::scenario::{BOTH, Bed, Options, Run, Samples, Scenario};
@@ -24,6 +25,7 @@ use crate::scenario::{BOTH, Bed, Options, Run, Samples, Scenario};
 pub fn scenarios() -> Vec<Scenario> {
     let stalled = |name: &str, run: Run| Scenario {
         name: name.to_owned(),
+        columns: USUAL,
         queue_lengths: BOTH,
         placement: Placement::One,
         options: Options::NONE,

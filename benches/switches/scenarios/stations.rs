@@ -13,6 +13,7 @@ use anyhow::Result;
 use super::overload::{self, Flow, Limit};
 use uml_switch::client::{Client, mac};
 
+use crate::competitor::USUAL;
 use crate::measure::{Better, Goal, Unit};
 use crate::place::Placement;
 use crate::scenario::{Bed, Options, Run, Samples, Scenario};
@@ -21,6 +22,7 @@ use crate::scenario::{Bed, Options, Run, Samples, Scenario};
 pub fn scenarios() -> Vec<Scenario> {
     let stations = |name: &str, run: Run| Scenario {
         name: name.to_owned(),
+        columns: USUAL,
         queue_lengths: &[10],
         placement: Placement::One,
         options: Options::ours(ROOM),

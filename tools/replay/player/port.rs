@@ -73,7 +73,7 @@ impl Port {
     /// Readable when the switch has ended the port.
     pub fn control(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Port::Daemon(client) => Some(client.control()),
+            Port::Daemon(client) => client.control(),
             Port::Tap(_) => None,
         }
     }
