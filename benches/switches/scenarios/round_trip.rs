@@ -39,6 +39,13 @@ pub fn scenarios() -> Vec<Scenario> {
             Options::ours(BUSY_POLL),
             0.40,
         ),
+        lone(
+            "lone round trip of libvdeplug clients, two CPUs, --busy-poll 50",
+            LIBVDEPLUG,
+            Placement::Two,
+            Options::ours(BUSY_POLL),
+            0.9,
+        ),
     ]
 }
 
