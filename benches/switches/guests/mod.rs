@@ -2,13 +2,18 @@
 //! of the Linux kernel with a TAP interface for each guest.
 //!
 //! Each round boots three guests on each competitor and lets them do everything in turn, and again with
-//! guests of the `bess` transport on ours. A round takes three to four minutes for each queue length.
+//! guests of other transports, and of QEMU, on those that serve them. A round takes four to five minutes
+//! for each queue length.
 
 mod counters;
 mod guest;
 mod host;
 mod network;
+mod qemu;
 mod site;
+mod switch;
+mod transport;
+mod uml;
 mod work;
 
 use std::path::Path;
@@ -35,7 +40,7 @@ pub fn run(
 ) -> Result<(Vec<String>, Vec<Outcome>)> {
     let competitors = network::competitors(ours);
     let names = competitors.iter().map(|competitor| competitor.name.to_owned()).collect();
-    let works: Vec<Work> = work::all().into_iter().filter(|work| wanted(&work.name)).collect();
+    let mut works: Vec<Work> = work::all().into_iter().filter(|work| wanted(&work.name)).collect();
     if works.is_empty() {
         return Ok((names, Vec::new()));
     }
@@ -43,12 +48,19 @@ pub fn run(
         say(&format!("real guests: skipped: {reason}"));
         return Ok((names, Vec::new()));
     }
+    let of_qemu = |work: &Work| work.setting.transport.is_of_qemu();
+    if works.iter().any(of_qemu)
+        && let Err(error) = qemu::prepare()
+    {
+        say(&format!("real guests, QEMU: skipped: {error:#}"));
+        works.retain(|work| !of_qemu(work));
+    }
     host::silence()?;
     let stage = Stage::new()?;
     let mut outcomes = Vec::new();
     for &queue_length in queue_lengths {
         set_queue_length(queue_length)?;
-        for works in works.chunk_by(|one, next| one.transport == next.transport) {
+        for works in works.chunk_by(|one, next| one.setting == next.setting) {
             let rounds = rounds(&competitors, works, effort, queue_length, &stage, say);
             outcomes.extend(works.iter().enumerate().map(|(at, work)| Outcome {
                 scenario: work.name.clone(),
@@ -68,7 +80,8 @@ pub fn names() -> impl Iterator<Item = String> {
 /// What one competitor's boot has given, for each work.
 type Boot = Vec<Option<Samples>>;
 
-/// For each competitor its boots, one a round.
+/// For each competitor its boots, one a round; none if it does not take part. The works are of one
+/// setting.
 fn rounds(
     competitors: &[Competitor],
     works: &[Work],
@@ -85,6 +98,9 @@ fn rounds(
         for place in 0..competitors.len() {
             let who = (round + place) % competitors.len();
             let competitor = &competitors[who];
+            if !works.iter().all(|work| work.setting.wants(competitor)) {
+                continue;
+            }
             let say = |line: &str| {
                 say(&format!("real guests (qlen {queue_length}): {}: {line}", competitor.name));
             };
@@ -105,10 +121,8 @@ fn boot(
     stage: &Stage,
     say: &dyn Fn(&str),
 ) -> Result<Boot> {
-    let Some(transport) = works.first().map(|work| work.transport) else { return Ok(Vec::new()) };
-    if !competitor.takes_part(transport) {
-        return Ok(vec![None; works.len()]);
-    }
+    let Some(first) = works.first() else { return Ok(Vec::new()) };
+    let transport = first.setting.transport;
     let mut site = Site::start(competitor, transport, stage, effort.second)?;
     let mut boot = Vec::new();
     let mut lossy = false;

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::network::{Transport, address};
+use super::network::{C_SWITCH, Competitor, LINUX_BRIDGE, VDE_SWITCH};
 use super::site::{SERVER, Site, Station};
+use super::transport::{Transport, address};
 use crate::measure::{Better, Goal, Metric, Unit};
 use crate::scenario::Samples;
 
@@ -22,9 +23,17 @@ pub struct Work {
     /// What the results call it.
     pub name: String,
     pub metrics: Vec<Metric>,
-    /// Of the guests. Works of the same one follow each other.
-    pub transport: Transport,
+    /// Where it is done. Works of the same setting follow each other.
+    pub setting: Setting,
     task: Task,
+}
+
+/// What competitors boot for some works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    pub transport: Transport,
+    /// Who the others are measured against, by name.
+    pub base: &'static str,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +41,7 @@ enum Task {
     /// At a rate as `iperf3` wants it.
     Udp(Station, &'static str),
     Tcp,
+    Ping,
     PingBesideTcp,
 }
 
@@ -41,7 +51,7 @@ pub fn all() -> Vec<Work> {
         RATES.map(|(megabits, rate)| Work {
             name: format!("real guests, UDP 80 bytes at {megabits} Mbit/s, {way}"),
             metrics: udp_metrics(),
-            transport: Transport::Daemon,
+            setting: DAEMON,
             task: Task::Udp(from, rate),
         })
     };
@@ -51,22 +61,48 @@ pub fn all() -> Vec<Work> {
     all.push(Work {
         name: "real guests, bulk TCP".into(),
         metrics: vec![throughput(Some(Goal::RatioAtLeast(2.5)))],
-        transport: Transport::Daemon,
+        setting: DAEMON,
         task: Task::Tcp,
     });
     all.push(Work {
         name: "real guests, ping by the host beside bulk TCP".into(),
-        metrics: ping_metrics(),
-        transport: Transport::Daemon,
+        // A switch that carries less bulk has it easier.
+        metrics: [ping_metrics(0.7, "p99"), vec![throughput(None)]].concat(),
+        setting: DAEMON,
         task: Task::PingBesideTcp,
     });
-    all.extend(BESS_MTUS.map(|(mtu, goal)| Work {
+    all.extend(BESS_MTUS.map(|(mtu, base, goal)| Work {
         name: format!("real guests, bulk TCP between `bess` guests, MTU {mtu}"),
         metrics: vec![throughput(Some(Goal::RatioAtLeast(goal)))],
-        transport: Transport::Bess { mtu },
+        setting: Setting { transport: Transport::Bess { mtu }, base },
         task: Task::Tcp,
     }));
+    all.push(Work {
+        name: "real guests, bulk TCP between `vde` guests".into(),
+        metrics: vec![throughput(Some(Goal::RatioAtLeast(2.5)))],
+        setting: Setting { transport: Transport::Vde, base: C_SWITCH },
+        task: Task::Tcp,
+    });
+    all.extend(QEMU.into_iter().flat_map(|(netdev, transport)| {
+        let setting = Setting { transport, base: VDE_SWITCH };
+        let work = |what, metrics, task| Work {
+            name: format!("real guests, {what} between QEMU guests, {netdev}"),
+            metrics,
+            setting,
+            task,
+        };
+        // They are to be no worse off than with what they had.
+        let tcp = vec![throughput(Some(Goal::RatioAtLeast(1.0)))];
+        [work("bulk TCP", tcp, Task::Tcp), work("ping", ping_metrics(1.0, "p50"), Task::Ping)]
+    }));
     all
+}
+
+impl Setting {
+    /// Whether `competitor` takes part: it has such guests, or is what they are measured against.
+    pub fn wants(self, competitor: &Competitor) -> bool {
+        competitor.serves(self.transport) || competitor.name == self.base
+    }
 }
 
 impl Work {
@@ -81,6 +117,7 @@ impl Work {
         match self.task {
             Task::Udp(from, rate) => udp(site, from, rate),
             Task::Tcp => tcp(site),
+            Task::Ping => ping(site),
             Task::PingBesideTcp => ping_beside_tcp(site),
         }
     }
@@ -125,7 +162,9 @@ fn tcp(site: &mut Site) -> Result<Samples> {
     Ok(Samples::default().with("throughput", received_megabits(&report)?))
 }
 
-fn ping_metrics() -> Vec<Metric> {
+/// Those of pings, with the share of the base's time that they may take on average and one more
+/// quantile.
+fn ping_metrics(share: f64, quantile: &'static str) -> Vec<Metric> {
     let time = |name, goal| Metric { name, unit: Unit::Microseconds, better: Better::Lower, goal };
     vec![
         Metric {
@@ -134,11 +173,17 @@ fn ping_metrics() -> Vec<Metric> {
             better: Better::Lower,
             goal: Some(Goal::AtMost(0.0)),
         },
-        time("average", Some(Goal::RatioAtMost(0.7))),
-        time("p99", None),
-        // A switch that carries less bulk has it easier.
-        throughput(None),
+        time("average", Some(Goal::RatioAtMost(share))),
+        time(quantile, None),
     ]
+}
+
+fn ping(site: &mut Site) -> Result<Samples> {
+    let count = 100 * site.seconds(3.0);
+    // The first has to ask where the other one is.
+    let server = address(SERVER);
+    let pings = format!("fping -q {server} && {}", pings(count, &server));
+    times(&site.run(Station::Guest(CLIENT), &pings)?, count)
 }
 
 fn ping_beside_tcp(site: &mut Site) -> Result<Samples> {
@@ -150,21 +195,31 @@ fn ping_beside_tcp(site: &mut Site) -> Result<Samples> {
         ensure!(start.elapsed() < START_LIMIT, "bulk TCP does not start");
         thread::sleep(Duration::from_millis(10));
     }
-    // It sends on schedule, whether there are answers or not, and ends with 1 if there are none.
-    let pings = format!("fping -q -C {count} -p 10 -t 1000 {} || [[ $? = 1 ]]", address(PINGED));
-    let pings = site.run(Station::Host, &pings)?;
+    let pings = site.run(Station::Host, &pings(count, &address(PINGED)))?;
     let pinged = start.elapsed();
     let report = site.finish_in(CLIENT, bulk)?;
-    let (mut times, lost) = round_trips(&pings)?;
     let bulk_lasted = number(&parse(&report)?, "/end/sum_sent/seconds")?;
     ensure!(pinged.as_secs_f64() < bulk_lasted, "bulk TCP ended before the pings");
-    let samples = Samples::default()
-        .with("lost", percent(lost, count)?)
-        .with("throughput", received_megabits(&report)?);
+    Ok(times(&pings, count)?.with("throughput", received_megabits(&report)?))
+}
+
+/// The command line for so many pings. It sends on schedule, whether there are answers or not, and
+/// ends with 1 if there are none.
+fn pings(count: u64, address: &str) -> String {
+    format!("{{ fping -q -C {count} -p 10 -t 1000 {address} || [[ $? = 1 ]]; }}")
+}
+
+/// What a report of `count` pings says.
+fn times(report: &str, count: u64) -> Result<Samples> {
+    let (mut times, lost) = round_trips(report)?;
+    let samples = Samples::default().with("lost", percent(lost, count)?);
     times.sort_by(f64::total_cmp);
     let Some(last) = times.len().checked_sub(1) else { return Ok(samples) };
     let average = times.iter().sum::<f64>() / times.len() as f64;
-    Ok(samples.with("average", average).with("p99", times[last * 99 / 100]))
+    Ok(samples
+        .with("average", average)
+        .with("p50", times[last / 2])
+        .with("p99", times[last * 99 / 100]))
 }
 
 /// The times in microseconds in a report of `fping`, and how many pings have none.
@@ -224,8 +279,17 @@ const PINGED: u32 = 3;
 /// some at once.
 const RATES: [(u32, &str); 3] = [(2, "2M"), (8, "8M/10"), (20, "20M/10")];
 
-/// MTUs of `bess` guests on ours, and how much more they are to move than the guests of the others.
-const BESS_MTUS: [(u32, f64); 3] = [(1500, 2.5), (9000, 6.0), (65000, 6.0)];
+/// What all switches serve.
+const DAEMON: Setting = Setting { transport: Transport::Daemon, base: C_SWITCH };
+
+/// MTUs of `bess` guests on ours, and how many times what whose guests move they are to move. With
+/// the largest, the measure is who moves such frames too.
+const BESS_MTUS: [(u32, &str, f64); 3] =
+    [(1500, C_SWITCH, 2.5), (9000, C_SWITCH, 6.0), (65000, LINUX_BRIDGE, 0.8)];
+
+/// How guests of QEMU are plugged into ours, and what the names call it.
+const QEMU: [(&str, Transport); 2] =
+    [("vde", Transport::QemuVde), ("stream", Transport::QemuStream)];
 
 /// Frames that show that bulk TCP has left its beginning behind; large ones, on some networks.
 const UNDER_WAY: u64 = 300;
