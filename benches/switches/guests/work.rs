@@ -79,7 +79,8 @@ pub fn all() -> Vec<Work> {
     }));
     all.push(Work {
         name: "real guests, bulk TCP between `vde` guests".into(),
-        metrics: vec![throughput(Some(Goal::RatioAtLeast(2.5)))],
+        // A kernel that has lost its `daemon` transport is not to be slower for that.
+        metrics: vec![throughput(Some(Goal::RatioAtLeast(1.0)))],
         setting: Setting { transport: Transport::Vde, base: C_SWITCH },
         task: Task::Tcp,
     });
