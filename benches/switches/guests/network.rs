@@ -58,7 +58,8 @@ pub struct Network {
 }
 
 impl Competitor {
-    /// Whether it has guests of `transport`, or, for `bess`, others of the kernel's same driver.
+    /// Whether it has guests of `transport`. Those of the bridge pass for `bess` ones: they are of the
+    /// same driver, and send frames as large.
     pub fn serves(&self, transport: Transport) -> bool {
         match (transport, &self.way) {
             (Transport::Daemon, _) => true,
