@@ -5,6 +5,7 @@
 //! guests of other transports, and of QEMU, on those that serve them. A round takes four to five minutes
 //! for each queue length.
 
+mod base;
 mod counters;
 mod guest;
 mod host;
@@ -48,7 +49,7 @@ pub fn run(
         say(&format!("real guests: skipped: {reason}"));
         return Ok((names, Vec::new()));
     }
-    let of_qemu = |work: &Work| work.setting.transport.is_of_qemu();
+    let of_qemu = |work: &Work| work.transport.is_of_qemu();
     if works.iter().any(of_qemu)
         && let Err(error) = qemu::prepare()
     {
@@ -60,12 +61,12 @@ pub fn run(
     let mut outcomes = Vec::new();
     for &queue_length in queue_lengths {
         set_queue_length(queue_length)?;
-        for works in works.chunk_by(|one, next| one.setting == next.setting) {
+        for works in works.chunk_by(|one, next| one.transport == next.transport) {
             let rounds = rounds(&competitors, works, effort, queue_length, &stage, say);
             outcomes.extend(works.iter().enumerate().map(|(at, work)| Outcome {
                 scenario: work.name.clone(),
                 queue_length,
-                figures: figures(work, at, &rounds),
+                figures: figures(work, at, &competitors, &rounds),
             }));
         }
     }
@@ -81,7 +82,7 @@ pub fn names() -> impl Iterator<Item = String> {
 type Boot = Vec<Option<Samples>>;
 
 /// For each competitor its boots, one a round; none if it does not take part. The works are of one
-/// setting.
+/// transport.
 fn rounds(
     competitors: &[Competitor],
     works: &[Work],
@@ -98,7 +99,7 @@ fn rounds(
         for place in 0..competitors.len() {
             let who = (round + place) % competitors.len();
             let competitor = &competitors[who];
-            if !works.iter().all(|work| work.setting.wants(competitor)) {
+            if !works.iter().all(|work| competitor.takes_part(work.transport)) {
                 continue;
             }
             let say = |line: &str| {
@@ -121,8 +122,7 @@ fn boot(
     stage: &Stage,
     say: &dyn Fn(&str),
 ) -> Result<Boot> {
-    let Some(first) = works.first() else { return Ok(Vec::new()) };
-    let transport = first.setting.transport;
+    let Some(transport) = works.first().map(|work| work.transport) else { return Ok(Vec::new()) };
     let mut site = Site::start(competitor, transport, stage, effort.second)?;
     let mut boot = Vec::new();
     let mut lossy = false;
@@ -141,7 +141,12 @@ fn boot(
     Ok(boot)
 }
 
-fn figures(work: &Work, at: usize, rounds: &[Vec<Boot>]) -> Vec<Figure> {
+fn figures(
+    work: &Work,
+    at: usize,
+    competitors: &[Competitor],
+    rounds: &[Vec<Boot>],
+) -> Vec<Figure> {
     let figure = |metric| Figure {
         metric,
         values: rounds
@@ -149,5 +154,9 @@ fn figures(work: &Work, at: usize, rounds: &[Vec<Boot>]) -> Vec<Figure> {
             .map(|boots| boots.iter().map(|boot| boot[at].as_ref()?.of(&metric)).collect())
             .collect(),
     };
-    work.metrics.iter().map(|&metric| figure(metric)).collect()
+    let mut figures: Vec<Figure> = work.metrics.iter().map(|&metric| figure(metric)).collect();
+    if let (Some(base), Some(first)) = (work.base, figures.first()) {
+        figures.push(base.figure(first, competitors));
+    }
+    figures
 }
