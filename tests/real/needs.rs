@@ -55,6 +55,7 @@ impl Need {
             Need::Qemu => command("qemu-system-x86_64", "qemu-system-x86")
                 .or_else(|| command("busybox", "busybox-static"))
                 .or_else(|| command("fping", "fping"))
+                .or_else(|| command("iperf3", "iperf3"))
                 .or_else(|| command("setpriv", "util-linux"))
                 .or_else(|| {
                     let there = crate::guest::qemu_directory().join("kernel").exists();

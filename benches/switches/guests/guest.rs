@@ -1,12 +1,9 @@
-//! A User-Mode Linux guest that does what the bench says.
+//! A guest that does what the bench says, of User-Mode Linux or of QEMU.
 //!
-//! Its file system is the host's, read-only; it is told what to run over its console. All of its
-//! processes are in one process group and end with it; when the bench is killed, the end of the
-//! console's input ends them.
+//! It is told what to run over its console. All of its processes are in one process group and end
+//! with it, also when the bench is killed.
 
-use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
@@ -18,7 +15,8 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::host;
+use super::transport::Plug;
+use super::{qemu, uml};
 
 /// A running guest.
 #[derive(Debug)]
@@ -34,30 +32,20 @@ pub struct Guest {
 pub struct Job(u32);
 
 impl Guest {
-    /// Starts a guest whose network is `interface`, as the kernel's command line wants it, and
-    /// whose files are in `directory`, a path without blanks.
-    pub fn boot(directory: &Path, interface: &str) -> Result<Guest> {
-        let init = directory.join("init.sh");
-        if !init.exists() {
-            fs::write(&init, include_str!("init.sh"))?;
-            fs::set_permissions(&init, Permissions::from_mode(0o755))?;
-        }
-        let mut child = host::command("linux.uml")
-            .arg("mem=96M")
-            .args(["rootfstype=hostfs", "rootflags=/", "ro", "root=/dev/root", "loglevel=1"])
-            .arg(format!("init={}", init.display()))
-            .arg(interface)
-            .args(["con=null", "con0=fd:0,fd:1"])
-            // These two measure how fast RAID could be, which is most of what a boot costs.
-            .arg("initcall_blacklist=raid6_select_algo,calibrate_xor_blocks")
-            .arg(format!("uml_dir={}/uml/", directory.display()))
-            .env("TMPDIR", directory)
+    /// Starts a guest whose network is `plug`, and whose files are in `directory`, a path without
+    /// blanks.
+    pub fn boot(directory: &Path, plug: &Plug) -> Result<Guest> {
+        let mut command = match plug {
+            Plug::Uml(interface) => uml::command(directory, interface)?,
+            Plug::Qemu { netdev, mac, address } => qemu::command(netdev, mac, address),
+        };
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
-            .context("cannot start linux.uml")?;
+            .context("cannot start a guest")?;
         let input = child.stdin.take().context("no pipe")?;
         let output = child.stdout.take().context("no pipe")?;
         let console = Arc::new(Console::default());

@@ -18,12 +18,16 @@ pub fn missing() -> Option<String> {
         ("ip", "iproute2"),
         ("setpriv", "util-linux"),
     ];
-    let found = |name: &str| PATH.split(':').any(|dir| Path::new(dir).join(name).exists());
-    if let Some((name, package)) = commands.into_iter().find(|(name, _)| !found(name)) {
+    if let Some((name, package)) = commands.into_iter().find(|(name, _)| !has(name)) {
         return Some(format!("no {name}: install {package}"));
     }
     let tun = fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun");
     tun.err().map(|error| format!("no TAP devices here: {error}"))
+}
+
+/// Whether there is a command of this name.
+pub fn has(name: &str) -> bool {
+    PATH.split(':').any(|dir| Path::new(dir).join(name).exists())
 }
 
 /// A command of the system.

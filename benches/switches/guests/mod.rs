@@ -2,13 +2,19 @@
 //! of the Linux kernel with a TAP interface for each guest.
 //!
 //! Each round boots three guests on each competitor and lets them do everything in turn, and again with
-//! guests of the `bess` transport on ours. A round takes three to four minutes for each queue length.
+//! guests of other transports, and of QEMU, on those that serve them. A round takes four to five minutes
+//! for each queue length.
 
+mod base;
 mod counters;
 mod guest;
 mod host;
 mod network;
+mod qemu;
 mod site;
+mod switch;
+mod transport;
+mod uml;
 mod work;
 
 use std::path::Path;
@@ -35,13 +41,20 @@ pub fn run(
 ) -> Result<(Vec<String>, Vec<Outcome>)> {
     let competitors = network::competitors(ours);
     let names = competitors.iter().map(|competitor| competitor.name.to_owned()).collect();
-    let works: Vec<Work> = work::all().into_iter().filter(|work| wanted(&work.name)).collect();
+    let mut works: Vec<Work> = work::all().into_iter().filter(|work| wanted(&work.name)).collect();
     if works.is_empty() {
         return Ok((names, Vec::new()));
     }
     if let Some(reason) = host::missing() {
         say(&format!("real guests: skipped: {reason}"));
         return Ok((names, Vec::new()));
+    }
+    let of_qemu = |work: &Work| work.transport.is_of_qemu();
+    if works.iter().any(of_qemu)
+        && let Err(error) = qemu::prepare()
+    {
+        say(&format!("real guests, QEMU: skipped: {error:#}"));
+        works.retain(|work| !of_qemu(work));
     }
     host::silence()?;
     let stage = Stage::new()?;
@@ -53,7 +66,7 @@ pub fn run(
             outcomes.extend(works.iter().enumerate().map(|(at, work)| Outcome {
                 scenario: work.name.clone(),
                 queue_length,
-                figures: figures(work, at, &rounds),
+                figures: figures(work, at, &competitors, &rounds),
             }));
         }
     }
@@ -68,7 +81,8 @@ pub fn names() -> impl Iterator<Item = String> {
 /// What one competitor's boot has given, for each work.
 type Boot = Vec<Option<Samples>>;
 
-/// For each competitor its boots, one a round.
+/// For each competitor its boots, one a round; none if it does not take part. The works are of one
+/// transport.
 fn rounds(
     competitors: &[Competitor],
     works: &[Work],
@@ -85,6 +99,9 @@ fn rounds(
         for place in 0..competitors.len() {
             let who = (round + place) % competitors.len();
             let competitor = &competitors[who];
+            if !works.iter().all(|work| competitor.takes_part(work.transport)) {
+                continue;
+            }
             let say = |line: &str| {
                 say(&format!("real guests (qlen {queue_length}): {}: {line}", competitor.name));
             };
@@ -106,9 +123,6 @@ fn boot(
     say: &dyn Fn(&str),
 ) -> Result<Boot> {
     let Some(transport) = works.first().map(|work| work.transport) else { return Ok(Vec::new()) };
-    if !competitor.takes_part(transport) {
-        return Ok(vec![None; works.len()]);
-    }
     let mut site = Site::start(competitor, transport, stage, effort.second)?;
     let mut boot = Vec::new();
     let mut lossy = false;
@@ -127,7 +141,12 @@ fn boot(
     Ok(boot)
 }
 
-fn figures(work: &Work, at: usize, rounds: &[Vec<Boot>]) -> Vec<Figure> {
+fn figures(
+    work: &Work,
+    at: usize,
+    competitors: &[Competitor],
+    rounds: &[Vec<Boot>],
+) -> Vec<Figure> {
     let figure = |metric| Figure {
         metric,
         values: rounds
@@ -135,5 +154,9 @@ fn figures(work: &Work, at: usize, rounds: &[Vec<Boot>]) -> Vec<Figure> {
             .map(|boots| boots.iter().map(|boot| boot[at].as_ref()?.of(&metric)).collect())
             .collect(),
     };
-    work.metrics.iter().map(|&metric| figure(metric)).collect()
+    let mut figures: Vec<Figure> = work.metrics.iter().map(|&metric| figure(metric)).collect();
+    if let (Some(base), Some(first)) = (work.base, figures.first()) {
+        figures.push(base.figure(first, competitors));
+    }
+    figures
 }
