@@ -69,9 +69,9 @@ fn serve(mut config: Config) -> Result<Ended> {
     sys::return_large_blocks();
     let scheduling = config.scheduling.request(complain)?;
 
-    // The files are removed when this function returns, by whatever way.
-    let (control, control_file) = SocketFile::claim(&config.control, socket2::Type::STREAM)?;
-    let (entrances, entrance_files) = entrances(&config, control)?;
+    // The files are removed when this function returns, by whatever way. The control socket is last among
+    // those of guests: who has waited for it finds the others too.
+    let (mut entrances, entrance_files) = entrances(&config)?;
     let (named_data, _data_file) = match &config.named_data {
         None => (None, None),
         Some(path) => {
@@ -79,8 +79,10 @@ fn serve(mut config: Config) -> Result<Ended> {
             (Some(NamedDataSocket::new(UnixDatagram::from(socket))), Some(file))
         }
     };
-    let admin = admin_socket(&config)?;
     let (cables, _cable_files) = cables(&config)?;
+    let (control, control_file) = SocketFile::claim(&config.control, socket2::Type::STREAM)?;
+    entrances.push(listen(control, LeadsTo::Handshake(Dialect::UmlSwitch))?);
+    let admin = admin_socket(&config)?;
     let uplink = config.tap.map(|name| match TapPort::open(&name) {
         Ok(device) => (Tap::new(name, Some(device)), None),
         Err(error) => {
@@ -146,9 +148,9 @@ impl EntranceFiles {
     }
 }
 
-/// The sockets that guests connect to, `control` among them.
-fn entrances(config: &Config, control: Socket) -> Result<(Vec<Entrance>, EntranceFiles)> {
-    let mut entrances = vec![listen(control, LeadsTo::Handshake(Dialect::UmlSwitch))?];
+/// The sockets that guests connect to, but for the control socket.
+fn entrances(config: &Config) -> Result<(Vec<Entrance>, EntranceFiles)> {
+    let mut entrances = Vec::new();
     let mut files = EntranceFiles::default();
     if let Some(path) = &config.vde {
         let (socket, directory) = VdeDirectory::claim(path, config.access)?;

@@ -1,5 +1,6 @@
 //! The library's own client, through the real switch, by every transport.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -25,7 +26,14 @@ impl Switch {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        Switch { child, directory }
+        let switch = Switch { child, directory };
+        // It is the last that is there.
+        let begin = Instant::now();
+        while UnixStream::connect(switch.socket(Transport::Daemon)).is_err() {
+            assert!(begin.elapsed() < DEADLINE, "it does not serve");
+            thread::sleep(Duration::from_millis(1));
+        }
+        switch
     }
 
     fn socket(&self, transport: Transport) -> PathBuf {
@@ -39,15 +47,7 @@ impl Switch {
 
     #[track_caller]
     fn client(&self, transport: Transport, n: u32) -> Client {
-        let begin = Instant::now();
-        loop {
-            match Client::connect_by(transport, &self.socket(transport), mac(n)) {
-                Err(ClientError::Unreachable { .. }) if begin.elapsed() < DEADLINE => {
-                    thread::sleep(Duration::from_millis(1));
-                }
-                result => return result.unwrap(),
-            }
-        }
+        Client::connect_by(transport, &self.socket(transport), mac(n)).unwrap()
     }
 
     fn stop(&mut self) {

@@ -149,7 +149,6 @@ pub struct Running {
     /// Its terminal: the C program ends, or spins, without one.
     _stdin: Option<ChildStdin>,
     competitor: Competitor,
-    serves_since: Instant,
     started_in: Duration,
     directory: tempfile::TempDir,
 }
@@ -168,7 +167,6 @@ impl Running {
             child,
             _stdin: stdin,
             competitor: competitor.clone(),
-            serves_since: before,
             started_in: Duration::ZERO,
             directory,
         };
@@ -179,7 +177,6 @@ impl Running {
             ensure!(running.child.try_wait()?.is_none(), "{name} has ended");
             std::thread::sleep(Duration::from_micros(100));
         }
-        running.serves_since = Instant::now();
         running.started_in = before.elapsed();
         Ok(running)
     }
@@ -188,17 +185,7 @@ impl Running {
     pub fn client(&self, n: u32) -> Result<Client, ClientError> {
         let transport = self.competitor.column.client(n as usize - 1);
         let socket = self.competitor.socket(self.directory(), transport);
-        loop {
-            match Client::connect_by(transport, &socket, mac(n)) {
-                // Ours listens at its control socket first.
-                Err(ClientError::Unreachable { .. })
-                    if self.serves_since.elapsed() < LISTEN_LIMIT =>
-                {
-                    std::thread::sleep(Duration::from_micros(100));
-                }
-                result => return result,
-            }
-        }
+        Client::connect_by(transport, &socket, mac(n))
     }
 
     /// The socket where guests of the `daemon` transport ask for a port.
@@ -279,6 +266,3 @@ pub const VDE_CONSOLE: &str = "console";
 const MOST_PORTS: &str = "4096";
 
 const START_LIMIT: Duration = Duration::from_secs(10);
-
-/// From the first connection that a switch takes until it listens at all of its sockets.
-const LISTEN_LIMIT: Duration = Duration::from_secs(1);
