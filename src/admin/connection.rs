@@ -112,6 +112,8 @@ fn write_file(
     // Who does not listen learns it from the file.
     let told = reply(stream, &Reply::Ok(Begun {}));
     let written = write_capture(stream, &mut tail, sink.as_mut());
+    // Who is told has the file for itself.
+    drop(sink);
     let totals = log_end(peer, &written, tail);
     told?;
     let error = written.err().map(|error| error.to_string());
