@@ -17,7 +17,7 @@ struct Room {
 const _: () =
     assert!(std::mem::offset_of!(Room, descriptors) == unsafe { libc::CMSG_LEN(0) } as usize);
 
-/// Receives bytes and the descriptors that came with them, [`MOST`] at the most: of more, and of those
+/// Receives bytes and the descriptors that came with them, two at the most: of more, and of those
 /// for which the process has no number left, the kernel lets none in. Programs that this process starts
 /// have none of them. No bytes: the other side has ended.
 ///
@@ -27,7 +27,8 @@ pub fn receive_descriptors(
     socket: &UnixStream,
     bytes: &mut [u8],
 ) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let header = libc::cmsghdr { cmsg_len: 0, cmsg_level: 0, cmsg_type: 0 };
+    // SAFETY: `cmsghdr` is plain data for which all zeroes is a value.
+    let header = unsafe { std::mem::zeroed() };
     let mut room = Room { header, descriptors: [NONE; MOST] };
     let mut into = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     // SAFETY: `msghdr` is plain data for which all zeroes is a value.
@@ -35,7 +36,7 @@ pub fn receive_descriptors(
     message.msg_iov = &raw mut into;
     message.msg_iovlen = 1;
     message.msg_control = (&raw mut room).cast();
-    message.msg_controllen = size_of::<Room>();
+    message.msg_controllen = size_of::<Room>() as _;
     // SAFETY: the descriptor is open for as long as `socket` is borrowed; `message` and what it points
     // to, with their true lengths, are whole and used during the call alone.
     let received =
