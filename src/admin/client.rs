@@ -1,14 +1,18 @@
 //! The side of the admin socket that asks.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use serde::de::DeserializeOwned;
 
-use super::protocol::{Begun, Port, Ports, Reply, Request};
+use super::protocol::{Begun, Port, Ports, Reply, Request, Written};
 use crate::mirror::CaptureSpec;
+use crate::mirror::sink::Format;
 
 /// Why a switch cannot be asked, or does not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -86,12 +90,25 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn capture(&self, spec: &CaptureSpec) -> Result<UnixStream, ClientError> {
-        let mut stream = self.ask(&Request::Capture { spec: spec.clone() })?;
-        let reply = read_line(&mut stream).map_err(|source| self.no_reply(source))?;
-        let Begun {} = self.understand(&reply)?;
+        let stream = self.ask(&Request::Capture { spec: spec.clone(), file: None })?;
+        let Begun {} = self.reply_on(&stream)?;
         // From here on silence is no fault.
         stream.set_read_timeout(None).map_err(|source| self.no_reply(source))?;
         Ok(stream)
+    }
+
+    /// Begins a capture that the switch itself is to write into a file, which it waits for.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a switch of an earlier version refuses.
+    pub fn capture_into_file(
+        &self,
+        spec: &CaptureSpec,
+        format: Format,
+    ) -> Result<FileCapture, ClientError> {
+        let stream = self.ask(&Request::Capture { spec: spec.clone(), file: Some(format) })?;
+        let Begun {} = self.reply_on(&stream)?;
+        Ok(FileCapture { client: self.clone(), stream })
     }
 
     fn ask(&self, request: &Request) -> Result<UnixStream, ClientError> {
@@ -114,6 +131,11 @@ impl Client {
         Ok(stream)
     }
 
+    fn reply_on<T: DeserializeOwned>(&self, stream: &UnixStream) -> Result<T, ClientError> {
+        let reply = read_line(stream).map_err(|source| self.no_reply(source))?;
+        self.understand(&reply)
+    }
+
     fn understand<T: DeserializeOwned>(&self, reply: &[u8]) -> Result<T, ClientError> {
         if reply.is_empty() {
             return Err(self.no_reply(io::ErrorKind::UnexpectedEof.into()));
@@ -130,15 +152,55 @@ impl Client {
     }
 }
 
+/// A capture that the switch writes into a file.
+#[derive(Debug)]
+pub struct FileCapture {
+    client: Client,
+    stream: UnixStream,
+}
+
+impl FileCapture {
+    /// Hands over `file`: a regular one, open for writing, empty. The capture has begun in it then.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn give(&self, file: &File) -> Result<(), ClientError> {
+        let no_reply = |source| self.client.no_reply(source);
+        let descriptors = [file.as_raw_fd()];
+        let control = [ControlMessage::ScmRights(&descriptors)];
+        let byte = [IoSlice::new(b"\n")];
+        sendmsg::<()>(self.stream.as_raw_fd(), &byte, &control, MsgFlags::MSG_NOSIGNAL, None)
+            .map_err(|error| no_reply(error.into()))?;
+        let Begun {} = self.client.reply_on(&self.stream)?;
+        // From here on silence is no fault.
+        self.stream.set_read_timeout(None).map_err(no_reply)
+    }
+
+    /// The connection: shut down for writing, it ends the capture.
+    pub fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// [`ClientError::NoReply`] of the kind `UnexpectedEof` if the switch has gone without a word.
+    pub fn end(&self) -> Result<Written, ClientError> {
+        self.client.reply_on(&self.stream)
+    }
+}
+
 /// Reads a line and not one byte of what follows it.
-fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
+fn read_line(mut stream: &UnixStream) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     let mut byte = [0];
-    while line.len() < MAX_LINE && stream.read(&mut byte)? == 1 {
-        if byte == *b"\n" {
-            break;
+    while line.len() < MAX_LINE {
+        match stream.read(&mut byte) {
+            Ok(1) if byte != *b"\n" => line.push(byte[0]),
+            Ok(_) => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
-        line.push(byte[0]);
     }
     Ok(line)
 }

@@ -1,9 +1,10 @@
 //! One connection to the admin socket, on a thread of its own: a request, and what it asks for.
 
 use std::fmt;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -13,9 +14,10 @@ use serde::Serialize;
 use tracing::{debug, info};
 
 use super::crew::{Crew, MAX_BUFFERS, Shift};
-use super::protocol::{Begun, MAX_REQUEST, Port, Ports, Reply, Request};
+use super::file;
+use super::protocol::{Begun, MAX_REQUEST, Port, Ports, Reply, Request, Written};
 use crate::event_loop::{Handle, PortInfo, RequestError};
-use crate::mirror::sink::{BUFFER, PcapNg, Sink};
+use crate::mirror::sink::{Format, Sink};
 use crate::mirror::{BUFFERS, CaptureSpec, LOOK_SELDOM, PortTotals, State, Tail};
 use crate::sys::Peer;
 
@@ -48,16 +50,18 @@ fn answer(stream: &UnixStream, peer: Peer, handle: &Handle, shift: &Shift) -> io
             }
             Err(error) => reply(stream, &Reply::<Ports>::Error(chain(error))),
         },
-        Request::Capture { spec } => capture(stream, peer, spec, handle, shift.crew()),
+        Request::Capture { spec, file } => {
+            capture(stream, peer, (spec, file), handle, shift.crew())
+        }
     }
 }
 
 fn capture(
     stream: &UnixStream,
     peer: Peer,
-    spec: CaptureSpec,
+    (spec, file): (CaptureSpec, Option<Format>),
     handle: &Handle,
-    crew: &std::sync::Arc<Crew>,
+    crew: &Arc<Crew>,
 ) -> io::Result<()> {
     let refuse = |why: String| reply(stream, &Reply::<Begun>::Error(why));
     // One that is out of bounds is refused by the loop's side, and needs no room here.
@@ -68,28 +72,60 @@ fn capture(
         ));
     };
     let snaplen = spec.snaplen;
-    let mut tail = match handle.capture(spec) {
+    let tail = match handle.capture(spec) {
         Ok(tail) => tail,
         Err(error) => return refuse(chain(error)),
     };
-    let Peer { uid, pid } = peer;
-    info!(uid, pid, "capture started");
     reply(stream, &Reply::Ok(Begun {}))?;
+    match file {
+        None => give(stream, peer, tail, snaplen),
+        Some(format) => {
+            let patience = Patience::new(stream, crew)?;
+            match file::receive(stream, &patience, format, snaplen) {
+                Ok(sink) => write_file(stream, peer, tail, sink),
+                Err(Unread::Io(error)) => Err(error),
+                Err(Unread::Wrong(why)) => refuse(why),
+            }
+        }
+    }
+}
+
+/// Gives the client what `tail` has.
+fn give(stream: &UnixStream, peer: Peer, mut tail: Tail, snaplen: u32) -> io::Result<()> {
+    log_start(peer);
     // Whoever reads a capture may take a break: frames are dropped meanwhile, and counted.
     stream.set_write_timeout(None)?;
-    let written = write_capture(stream, &mut tail, snaplen);
-    log_end(peer, written, tail);
+    let begun = Format::Pcapng.begin(stream, snaplen);
+    let written = begun.and_then(|mut sink| write_capture(stream, &mut tail, sink.as_mut()));
+    log_end(peer, &written, tail);
     Ok(())
 }
 
-/// Writes what `tail` gives to the client, until the capture ends or the client wants no more.
+/// Writes what `tail` has into the client's file, and tells the client how that went.
+fn write_file(
+    stream: &UnixStream,
+    peer: Peer,
+    mut tail: Tail,
+    mut sink: Box<dyn Sink>,
+) -> io::Result<()> {
+    log_start(peer);
+    // Who does not listen learns it from the file.
+    let told = reply(stream, &Reply::Ok(Begun {}));
+    let written = write_capture(stream, &mut tail, sink.as_mut());
+    // Who is told has the file for itself.
+    drop(sink);
+    let totals = log_end(peer, &written, tail);
+    told?;
+    let error = written.err().map(|error| error.to_string());
+    reply(stream, &Reply::Ok(Written { error, ..totals }))
+}
+
+/// Writes what `tail` gives to `sink`, until the capture ends or the client wants no more.
 fn write_capture(
     stream: &UnixStream,
     tail: &mut Tail,
-    snaplen: u32,
+    sink: &mut dyn Sink,
 ) -> io::Result<Vec<PortTotals>> {
-    let mut sink = PcapNg::new(BufWriter::with_capacity(BUFFER, stream), snaplen)?;
-    sink.flush()?;
     let mut stopping = false;
     loop {
         let state = tail.read(LOOK_AT_CLIENT, |record| sink.record(record))?;
@@ -105,22 +141,32 @@ fn write_capture(
     }
 }
 
-/// Says in the log how a capture went whose frames were `written`, or not to the end.
-pub(super) fn log_end(peer: Peer, written: io::Result<Vec<PortTotals>>, mut tail: Tail) {
+fn log_start(Peer { uid, pid }: Peer) {
+    info!(uid, pid, "capture started");
+}
+
+/// Says in the log how a capture went whose frames were `written`, or not to the end, and returns what
+/// it says but for the error.
+pub(super) fn log_end(
+    Peer { uid, pid }: Peer,
+    written: &io::Result<Vec<PortTotals>>,
+    mut tail: Tail,
+) -> Written {
+    let rest;
     let (totals, error) = match written {
         Ok(totals) => (totals, None),
         Err(error) => {
             tail.stop();
             // What is left is for nobody.
-            (read_away(&mut tail), Some(error))
+            rest = read_away(&mut tail);
+            (&rest, Some(tracing::field::display(error)))
         }
     };
-    let error = error.map(tracing::field::display);
     let sum = |field: fn(&PortTotals) -> u64| totals.iter().map(field).sum::<u64>();
     let (captured, filtered) = (sum(|port| port.captured), sum(|port| port.filtered));
     let dropped = sum(|port| port.dropped);
-    let Peer { uid, pid } = peer;
     info!(uid, pid, captured, filtered, dropped, error, "capture ended");
+    Written { captured, filtered, dropped, error: None }
 }
 
 /// The totals of a capture whose records nobody wants any more.
@@ -150,45 +196,67 @@ pub(super) fn has_hung_up(stream: &UnixStream) -> bool {
     false
 }
 
-/// Why there is no request.
-enum Unread {
+/// Why there is nothing of what was waited for.
+pub(super) enum Unread {
     /// The client has gone, or is not there for us any more.
     Io(io::Error),
     /// What it says is none.
     Wrong(String),
 }
 
+/// How long a client is waited for.
+pub(super) struct Patience<'a> {
+    crew: &'a Crew,
+    until: Instant,
+}
+
+impl<'a> Patience<'a> {
+    fn new(stream: &UnixStream, crew: &'a Crew) -> io::Result<Self> {
+        stream.set_read_timeout(Some(LOOK_AT_END))?;
+        Ok(Patience { crew, until: Instant::now() + PATIENCE })
+    }
+
+    /// Calls `read` for `what` until there is something.
+    pub(super) fn read<T>(
+        &self,
+        what: &str,
+        mut read: impl FnMut() -> io::Result<T>,
+    ) -> Result<T, Unread> {
+        loop {
+            // Asked each time: who says a little now and then is not waited for without end either.
+            if self.crew.is_closing() {
+                return Err(Unread::Wrong("the switch is ending".to_owned()));
+            }
+            if Instant::now() >= self.until {
+                return Err(Unread::Wrong(format!("no {what} within {} s", PATIENCE.as_secs())));
+            }
+            match read() {
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        || error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result.map_err(Unread::Io),
+            }
+        }
+    }
+}
+
 /// Reads the one line of a request.
 fn read_request(mut stream: &UnixStream, crew: &Crew) -> Result<Request, Unread> {
-    stream.set_read_timeout(Some(LOOK_AT_END)).map_err(Unread::Io)?;
-    let deadline = Instant::now() + PATIENCE;
     let mut line = Vec::new();
     let mut buffer = [0; 4096];
+    let patience = Patience::new(stream, crew).map_err(Unread::Io)?;
     loop {
-        match stream.read(&mut buffer) {
-            Ok(0) => return Err(Unread::Io(io::ErrorKind::UnexpectedEof.into())),
-            Ok(len) => {
-                let end = buffer[..len].iter().position(|&byte| byte == b'\n');
-                line.extend_from_slice(&buffer[..end.unwrap_or(len)]);
-                if line.len() > MAX_REQUEST {
-                    return Err(Unread::Wrong(format!(
-                        "a request has {MAX_REQUEST} bytes at most"
-                    )));
-                }
-                if end.is_some() {
-                    return understand(&line);
-                }
-            }
-            Err(error)
-                if error.kind() == io::ErrorKind::WouldBlock
-                    || error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Unread::Io(error)),
+        let len = patience.read("request", || stream.read(&mut buffer))?;
+        let end = buffer[..len].iter().position(|&byte| byte == b'\n');
+        line.extend_from_slice(&buffer[..end.unwrap_or(len)]);
+        if len == 0 {
+            return Err(Unread::Io(io::ErrorKind::UnexpectedEof.into()));
         }
-        if crew.is_closing() {
-            return Err(Unread::Wrong("the switch is ending".to_owned()));
+        if line.len() > MAX_REQUEST {
+            return Err(Unread::Wrong(format!("a request has {MAX_REQUEST} bytes at most")));
         }
-        if Instant::now() >= deadline {
-            return Err(Unread::Wrong(format!("no request within {} s", PATIENCE.as_secs())));
+        if end.is_some() {
+            return understand(&line);
         }
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn serve(request: &CopyRequest, handle: &Handle, shift: &Shift) {
     }
     info!(uid, pid, client = %request.client, "capture started");
     let copied = copy(request, &mut tail);
-    log_end(request.connection.peer, copied, tail);
+    log_end(request.connection.peer, &copied, tail);
 }
 
 /// Connects the data socket to the client's and gives the reply.

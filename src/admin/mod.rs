@@ -16,6 +16,7 @@ pub mod client;
 mod connection;
 mod copies;
 mod crew;
+mod file;
 pub mod protocol;
 mod service;
 

@@ -8,11 +8,18 @@
 //! | --- | --- |
 //! | `{"request":"ports"}` | `{"ok":{"ports":[…]}}`, each a [`Port`] |
 //! | `{"request":"capture","spec":{…}}` with a [`CaptureSpec`] | `{"ok":{}}`, and then a stream of pcapng |
+//! | the same with `"file":"pcapng"` or `"file":"pcap"` | `{"ok":{}}`, and then it wants a file |
 //! | anything that cannot be done | `{"error":"why"}` |
 //!
 //! The stream of a capture ends when the capture does: when its `count` is reached, when the client
 //! shuts down its side for writing, or with the switch. Statistics of each port come last; a stream
 //! without them was cut off.
+//!
+//! A capture into a file is written by the switch itself, which spares all frames the way through the
+//! socket and the client. Once the switch has agreed, the client sends one byte and with it, as
+//! `SCM_RIGHTS` of `unix(7)`, the descriptor of a regular file that it has opened for writing. The reply
+//! is `{"ok":{}}` if the file has begun, and in the end one line more: `{"ok":{…}}` with a [`Written`].
+//! It ends as a stream does, and the file is complete also if the client has gone without a word.
 //!
 //! A field that the switch does not know makes a request an error, so that nobody believes to have
 //! been understood. Clients should take no notice of what they do not know in a reply.
@@ -21,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::PortCounters;
 use crate::mirror::CaptureSpec;
+use crate::mirror::sink::Format;
 
 /// Bytes of the longest request: a filter has up to 4096 instructions of some 30 characters each.
 pub const MAX_REQUEST: usize = 1 << 20;
@@ -36,6 +44,9 @@ pub enum Request {
         /// Of what.
         #[serde(default)]
         spec: CaptureSpec,
+        /// Not for the socket, but for a file that the client hands over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<Format>,
     },
 }
 
@@ -49,9 +60,23 @@ pub enum Reply<T> {
     Error(String),
 }
 
-/// The reply to [`Request::Capture`], before the capture itself.
+/// The reply to [`Request::Capture`], before the capture itself, and to the file for one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begun {}
+
+/// What is said in the end of a capture into a file: sums of all ports.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Written {
+    /// Frames that the capture had; after an error not all of them are in the file.
+    pub captured: u64,
+    /// Frames that the filter did not accept.
+    pub filtered: u64,
+    /// Frames for which the capture's buffer had no room.
+    pub dropped: u64,
+    /// Why the file could not be written to the end.
+    pub error: Option<String>,
+}
 
 /// The reply to [`Request::Ports`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,16 +114,17 @@ mod tests {
     #[test]
     fn requests_are_read_as_they_are_documented() {
         assert_eq!(read(r#"{"request":"ports"}"#), Ok(Request::Ports {}));
-        let everything = Request::Capture { spec: CaptureSpec::default() };
+        let everything = Request::Capture { spec: CaptureSpec::default(), file: None };
         assert_eq!(read(r#"{"request":"capture"}"#), Ok(everything.clone()));
         assert_eq!(read(r#"{"request":"capture","spec":{}}"#), Ok(everything));
-        let Ok(Request::Capture { spec }) = read(
-            r#"{"request":"capture","spec":{"ports":[0,3],"direction":"in","snaplen":96,
+        let Ok(Request::Capture { spec, file }) = read(
+            r#"{"request":"capture","file":"pcap","spec":{"ports":[0,3],"direction":"in","snaplen":96,
                 "count":5,"filter":[[6,0,0,65535]],"buffer":1048576}}"#,
         ) else {
             panic!("a whole specification")
         };
         assert_eq!((spec.ports, spec.snaplen, spec.count), (vec![0, 3], 96, Some(5)));
+        assert_eq!(file, Some(Format::Pcap));
     }
 
     #[test]
@@ -113,6 +139,7 @@ mod tests {
             r#"{"request":"ports","of":3}"#,
             r#"{"request":"capture","spec":{"port":3}}"#,
             r#"{"request":"capture","filter":"tcp"}"#,
+            r#"{"request":"capture","file":"/etc/passwd"}"#,
             r#"{"request":"capture","spec":{"ports":[-1]}}"#,
             r#"{"request":"capture","spec":{"filter":"tcp"}}"#,
             r#"{"request":"ports"} {"request":"ports"}"#,
@@ -126,6 +153,9 @@ mod tests {
         let line = |reply| serde_json::to_string(&reply).unwrap();
         assert_eq!(line(Reply::Ok(Begun {})), r#"{"ok":{}}"#);
         assert_eq!(line(Reply::Error("why".into())), r#"{"error":"why"}"#);
+        let written = Written { captured: 3, ..Written::default() };
+        let written = serde_json::to_string(&Reply::Ok(written)).unwrap();
+        assert_eq!(written, r#"{"ok":{"captured":3,"filtered":0,"dropped":0,"error":null}}"#);
         let port =
             r#"{"ok":{"ports":[{"number":3,"later":1,"counters":{"rx_frames":2,"later":1}}]}}"#;
         let Reply::Ok(Ports { ports }) = serde_json::from_str(port).unwrap() else {

@@ -102,7 +102,10 @@ impl Drop for Service {
         }
         let cut_off = self.crew.wait(LAST_WORDS);
         if cut_off > 0 {
-            warn!(connections = cut_off, "administrators cut off: they do not read");
+            warn!(
+                connections = cut_off,
+                "administrators cut off: they do not read, or a disk does not answer"
+            );
         }
     }
 }

@@ -2,6 +2,7 @@
 //! call.
 #![allow(unsafe_code)]
 
+mod descriptors;
 pub mod libpcap;
 
 use std::fs::File;
@@ -10,6 +11,8 @@ use std::os::fd::AsRawFd;
 
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 use nix::unistd::ForkResult;
+
+pub use descriptors::receive_descriptors;
 
 mod ioctl {
     nix::ioctl_readwrite_bad!(

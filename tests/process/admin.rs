@@ -1,15 +1,20 @@
 //! The admin socket: where it is, whom it serves, and what it answers.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{BufRead, BufReader, IoSlice, Read, Write, pipe};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use serde_json::json;
+use uml_switch::mirror::MAX_SNAPLEN;
+use uml_switch::mirror::sink::{PcapNg, Sink};
 
 use crate::support::{
     Background, Client, DEADLINE, GoodPair, Noise, Switch, SwitchBuilder, ask, binary, ctl, ports,
@@ -349,4 +354,143 @@ fn a_switch_that_ends_does_not_wait_for_who_says_nothing() {
     switch.wait();
     assert!(started.elapsed() < DEADLINE / 2, "{:?}", started.elapsed());
     drop(silent);
+}
+
+/// Sends `bytes` and with them these descriptors.
+#[track_caller]
+fn send_with(stream: &UnixStream, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
+    let raw: Vec<_> = descriptors.iter().map(|descriptor| descriptor.as_raw_fd()).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control = if raw.is_empty() { &[][..] } else { &rights };
+    let parts = [IoSlice::new(bytes)];
+    sendmsg::<()>(stream.as_raw_fd(), &parts, control, MsgFlags::empty(), None).expect("sent");
+}
+
+const INTO_A_FILE: &[u8] = b"{\"request\":\"capture\",\"file\":\"pcapng\"}\n";
+
+/// A connection that was promised a capture into a file.
+#[track_caller]
+fn promised(switch: &Switch) -> BufReader<UnixStream> {
+    let mut stream = BufReader::new(connect(switch));
+    stream.get_ref().write_all(INTO_A_FILE).unwrap();
+    assert_eq!(line_of(&mut stream), "{\"ok\":{}}\n");
+    stream
+}
+
+#[track_caller]
+fn line_of(stream: &mut BufReader<UnixStream>) -> String {
+    let mut line = String::new();
+    stream.read_line(&mut line).expect("a line");
+    line
+}
+
+#[test]
+fn only_one_regular_file_that_is_open_for_writing_is_taken() {
+    let switch = Switch::start();
+    let pair = GoodPair::start(&switch);
+    let path = switch.dir.path().join("cap");
+    let file = fs::File::create(&path).unwrap();
+    let reading = fs::File::open(&path).unwrap();
+    let by_path = fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(&path).unwrap();
+    let directory = fs::File::open(switch.dir.path()).unwrap();
+    let null = fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
+    let (_reader, writer) = pipe().unwrap();
+    let (socket, _other) = UnixStream::pair().unwrap();
+    let descriptors = switch.descriptors();
+    let rows: [(&[BorrowedFd<'_>], &str); 9] = [
+        (&[], "no descriptor has come"),
+        (&[file.as_fd(), file.as_fd()], "more than one descriptor has come"),
+        (&[file.as_fd(); 200], "more than one descriptor has come"),
+        (&[reading.as_fd()], "is not open for writing"),
+        (&[by_path.as_fd()], "is not open for writing"),
+        (&[directory.as_fd()], "is no regular file"),
+        (&[null.as_fd()], "is no regular file"),
+        (&[writer.as_fd()], "is no regular file"),
+        (&[socket.as_fd()], "is no regular file"),
+    ];
+    for (given, why) in rows {
+        let mut stream = promised(&switch);
+        send_with(stream.get_ref(), b"\n", given);
+        assert_eq!(line_of(&mut stream), format!("{{\"error\":\"{why}\"}}\n"));
+        assert_eq!(line_of(&mut stream), "", "and it hangs up");
+    }
+    assert_eq!(fs::read(&path).unwrap(), b"");
+    wait_for("all to be closed", || (switch.descriptors() <= descriptors).then_some(()));
+    let mut stream = promised(&switch);
+    send_with(stream.get_ref(), b"\n", &[file.as_fd()]);
+    assert_eq!(line_of(&mut stream), "{\"ok\":{}}\n");
+    assert!(fs::metadata(&path).unwrap().len() > 0, "it has begun");
+    stream.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
+    let end = line_of(&mut stream);
+    assert!(end.starts_with("{\"ok\":{\"captured\":") && end.contains("\"error\":null"), "{end}");
+    pair.finish();
+    switch.stop().check_sums();
+}
+
+#[test]
+fn descriptors_that_nobody_asked_for_are_closed() {
+    let switch = Switch::start();
+    let path = switch.dir.path().join("cap");
+    let file = fs::File::create(&path).unwrap();
+    let (mut reader, writer) = pipe().unwrap();
+    let given = [writer.as_fd(); 100];
+    let before = switch.descriptors();
+    let ports = connect(&switch);
+    send_with(&ports, b"{\"request\":\"ports\"}\n", &given);
+    assert_eq!(reply_on(&ports), "{\"ok\":{\"ports\":[]}}\n");
+    // With the request, where there is no room for them, and after the file.
+    let mut stream = BufReader::new(connect(&switch));
+    send_with(stream.get_ref(), INTO_A_FILE, &given);
+    assert_eq!(line_of(&mut stream), "{\"ok\":{}}\n");
+    send_with(stream.get_ref(), b"\n", &[file.as_fd()]);
+    assert_eq!(line_of(&mut stream), "{\"ok\":{}}\n");
+    for _ in 0..20 {
+        send_with(stream.get_ref(), b"\n", &given);
+    }
+    drop(writer);
+    // Its end shows when nobody has the other end, or was sent it, any more.
+    let ended = thread::spawn(move || reader.read(&mut [0]).unwrap());
+    assert_eq!(wait_for("the end", || ended.is_finished().then_some(())), ());
+    assert_eq!(ended.join().unwrap(), 0);
+    assert!(switch.descriptors() <= before + 2, "the connection and the file");
+}
+
+#[test]
+fn a_file_that_does_not_come_is_not_waited_for_without_end() {
+    let switch = Switch::start();
+    let pair = GoodPair::start_amid(&switch, Noise::Floods);
+    let mut stream = promised(&switch);
+    stream.get_ref().set_read_timeout(Some(2 * DEADLINE)).unwrap();
+    let goes = promised(&switch);
+    drop(goes);
+    assert_eq!(line_of(&mut stream), "{\"error\":\"no file within 10 s\"}\n");
+    pair.finish();
+    switch.stop().check_sums();
+}
+
+#[test]
+fn an_earlier_switch_gives_a_stream_for_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let admin = dir.path().join("admin");
+    let listener = UnixListener::bind(&admin).unwrap();
+    let earlier = thread::spawn(move || {
+        let asked = |reply: &[u8]| {
+            let mut stream = BufReader::new(listener.accept().unwrap().0);
+            let request = line_of(&mut stream);
+            stream.get_ref().write_all(reply).unwrap();
+            request
+        };
+        let first = asked(b"{\"error\":\"unknown field `file`\"}\n");
+        let mut capture = PcapNg::new(b"{\"ok\":{}}\n".to_vec(), MAX_SNAPLEN).unwrap();
+        capture.finish(&[]).unwrap();
+        (first, asked(capture.get_ref()))
+    });
+    let mut command = Command::new(env!("CARGO_BIN_EXE_uml_switchctl"));
+    command.arg("--admin").arg(&admin).args(["capture", "-w"]).arg(dir.path().join("cap"));
+    let finished = run(&mut command);
+    let (first, second) = earlier.join().unwrap();
+    assert!(first.contains("\"file\":\"pcapng\""), "{first}");
+    assert!(second.contains("\"spec\"") && !second.contains("\"file\""), "{second}");
+    assert!(finished.stderr.contains("0 packets captured"), "{finished:?}");
+    assert!(fs::metadata(dir.path().join("cap")).unwrap().len() > 100);
 }

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, pipe};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
+use pcap_file::pcap::PcapReader;
 use serde_json::Value;
+use uml_switch::mirror::sink::{Progress, Stream};
 
 use crate::support::{
     BROADCAST, Capture, Captured, Client, DEADLINE, GoodPair, Noise, Switch, Terminal, binary, ctl,
@@ -348,6 +351,107 @@ fn what_came_from_a_switch_that_was_killed_is_kept() {
     let last = errors.lines().last().unwrap();
     assert!(last.contains("has gone; what came until then is kept"), "{errors}");
     assert_eq!(frames_of(&capture.file("kept.pcapng")).len(), 1);
+}
+
+/// Whether the switch itself has the file open.
+fn is_with_switch(switch: &Switch, file: &Path) -> bool {
+    let entries = fs::read_dir(format!("/proc/{}/fd", switch.pid())).expect("it runs");
+    // One that is closed meanwhile leads nowhere.
+    entries.flatten().any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to == file))
+}
+
+#[test]
+fn a_file_is_written_by_the_switch_itself() {
+    let (switch, guests) = introduced(2);
+    for (name, format) in [("a", "pcapng"), ("b", "pcap")] {
+        let mut capture = Capture::start(&switch, &format!("-w {name} --format {format}"));
+        let path = capture.dir.path().join(name);
+        assert!(is_with_switch(&switch, &path));
+        let mut sent = Vec::new();
+        for len in (14..1514).step_by(50) {
+            let bytes = frame(guests[1].mac, guests[0].mac, len);
+            guests[0].send(&bytes);
+            assert_eq!(guests[1].receive(), bytes);
+            sent.push(bytes);
+        }
+        assert_eq!(capture.stop(), "30 packets captured, 0 filtered out, 0 dropped");
+        assert!(!is_with_switch(&switch, &path));
+        let file = capture.file(name);
+        let captured: Vec<Vec<u8>> = if format == "pcap" {
+            let mut reader = PcapReader::new(&file[..]).unwrap();
+            let frames = std::iter::from_fn(|| Some(reader.next_packet()?.unwrap().into_owned()));
+            frames.map(|packet| packet.data.into_owned()).collect()
+        } else {
+            frames_of(&file).into_iter().map(|frame| frame.bytes).collect()
+        };
+        assert_eq!(captured, sent, "{format}");
+    }
+}
+
+#[test]
+fn a_file_is_complete_though_who_asked_for_it_was_killed() {
+    let (switch, guests) = introduced(2);
+    let mut capture = Capture::start(&switch, "-w kept.pcapng");
+    guests[0].reach(&guests[1]);
+    capture.signal(Signal::SIGKILL);
+    capture.wait();
+    switch.wait_for_log("capture ended");
+    let mut stream = Stream::new(File::open(capture.dir.path().join("kept.pcapng")).unwrap());
+    let end = loop {
+        match stream.read(|_| Ok(())).unwrap() {
+            Progress::Open => {}
+            end => break end,
+        }
+    };
+    let Progress::Ended(totals) = end else { panic!("{end:?}") };
+    assert_eq!(totals.iter().map(|port| port.captured).sum::<u64>(), 1);
+    assert!(!is_with_switch(&switch, &capture.dir.path().join("kept.pcapng")));
+}
+
+#[test]
+fn what_bounds_the_switchs_files_ends_a_capture_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let control = dir.path().join("ctl");
+    let mut command = Command::new("sh");
+    // A file of 32 KiB at the most; a shell's unit is 512 or 1024 bytes.
+    command.args(["-c", "ulimit -f 32; exec \"$@\"", "sh"]).arg(binary());
+    command.arg("-unix").arg(&control);
+    let switch = Switch::spawn(dir, control, command);
+    let guests = Client::several(&switch, 2);
+    Client::introduce(&guests);
+    let mut other = Capture::start(&switch, "-w -");
+    let mut capture = Capture::start(&switch, "-w small.pcapng");
+    for _ in 0..100 {
+        let bytes = frame(guests[1].mac, guests[0].mac, 1000);
+        guests[0].send(&bytes);
+        assert_eq!(guests[1].receive(), bytes);
+    }
+    assert_eq!(capture.wait().code(), Some(1));
+    let errors = capture.errors();
+    let said: Vec<_> = errors.lines().collect();
+    assert!(said[1].ends_with(" packets captured, 0 filtered out, 0 dropped"), "{errors}");
+    assert!(said[2].contains("/small.pcapng: File too large"), "{errors}");
+    assert!(capture.file("small.pcapng").len() <= 32 << 10);
+    assert_eq!(other.stop(), "100 packets captured, 0 filtered out, 0 dropped");
+    switch.stop().check_sums();
+}
+
+#[test]
+fn what_bounds_its_users_files_bounds_a_capture() {
+    let (switch, guests) = introduced(2);
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -f 32; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_uml_switchctl")]);
+    command.arg("--unix").arg(&switch.control).args(["capture", "-w", "small.pcapng"]);
+    let mut capture = Capture::start_in(dir, command, Stdio::null());
+    assert!(!is_with_switch(&switch, &capture.dir.path().join("small.pcapng")));
+    for _ in 0..100 {
+        let bytes = frame(guests[1].mac, guests[0].mac, 1000);
+        guests[0].send(&bytes);
+        assert_eq!(guests[1].receive(), bytes);
+    }
+    assert!(!capture.wait().success());
+    assert!(capture.file("small.pcapng").len() <= 32 << 10);
 }
 
 #[test]

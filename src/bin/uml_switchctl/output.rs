@@ -6,8 +6,9 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
-use uml_switch::mirror::sink::{BUFFER, Files, Format, Lines, Pcap, PcapNg, Sink};
+use uml_switch::mirror::sink::{BUFFER, Files, Format, Lines, Sink};
 
 use crate::args::CaptureArgs;
 
@@ -40,15 +41,22 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// The file that the switch may write by itself, if it is one: each frame then goes from the switch
+    /// to the file, and not through us. A ring needs our rights whenever a file begins.
+    pub(crate) fn file_for_switch(&self, args: &CaptureArgs) -> Option<&'a Path> {
+        let Output::Files(path) = *self else { return None };
+        let other = std::fs::symlink_metadata(path).is_ok_and(|there| !there.is_file());
+        (args.ring.is_none() && !other && !files_are_bounded()).then_some(path)
+    }
+
     /// Opens it.
     ///
     /// # Errors
     /// It cannot be opened or written.
     pub(crate) fn open(&self, args: &CaptureArgs, snaplen: u32) -> io::Result<Box<dyn Sink>> {
         Ok(match self {
-            Output::Lines => Box::new(Lines::new(stdout()?)),
-            Output::Standard(Format::Pcapng) => Box::new(PcapNg::new(stdout()?, snaplen)?),
-            Output::Standard(Format::Pcap) => Box::new(Pcap::new(stdout()?, snaplen)?),
+            Output::Lines => Box::new(Lines::new(BufWriter::with_capacity(BUFFER, stdout()?))),
+            Output::Standard(format) => format.begin(stdout()?, snaplen)?,
             Output::Files(path) => Box::new(Files::create(path, args.format, snaplen, args.ring)?),
         })
     }
@@ -68,7 +76,11 @@ impl<'a> Output<'a> {
 }
 
 /// std's own standard output has a buffer by lines.
-fn stdout() -> io::Result<BufWriter<File>> {
-    let descriptor = io::stdout().as_fd().try_clone_to_owned()?;
-    Ok(BufWriter::with_capacity(BUFFER, File::from(descriptor)))
+fn stdout() -> io::Result<File> {
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+/// Whether the user has bounded the size of files (`ulimit -f`), which binds us alone.
+fn files_are_bounded() -> bool {
+    getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(bound, _)| bound != RLIM_INFINITY)
 }

@@ -18,13 +18,16 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use super::{BUFFER, FileLimit, Pcap, PcapNg, Ring, Sink};
 use crate::core::PortId;
 use crate::mirror::{PortTotals, Record};
 use crate::sys;
 
 /// What the files of a capture look like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// pcapng: with ports, directions and statistics.
     #[default]
@@ -141,7 +144,34 @@ impl Sink for Files {
     }
 }
 
+/// Opens the one file of a capture as [`Files`] does, empty, for somebody else to write it.
+///
+/// # Errors
+/// Those of [`Files::create`].
+pub fn open_file(path: &Path) -> io::Result<File> {
+    open(path).map_err(|error| naming(path, &error))
+}
+
 impl Format {
+    /// Begins a capture of this format in `writer`.
+    ///
+    /// # Errors
+    /// Those of `writer`.
+    pub fn begin<'a>(
+        self,
+        writer: impl Write + 'a,
+        snaplen: u32,
+    ) -> io::Result<Box<dyn Sink + 'a>> {
+        let writer = BufWriter::with_capacity(BUFFER, writer);
+        let mut sink: Box<dyn Sink + 'a> = match self {
+            Format::Pcapng => Box::new(PcapNg::new(writer, snaplen)?),
+            Format::Pcap => Box::new(Pcap::new(writer, snaplen)?),
+        };
+        // What cannot be written is better known at once.
+        sink.flush()?;
+        Ok(sink)
+    }
+
     fn frame_len(self, kept: usize) -> u64 {
         match self {
             Format::Pcapng => PcapNg::<Output>::frame_len(kept),

@@ -15,7 +15,7 @@ use pcap_file::PcapError;
 
 use super::{PortTotals, Record};
 
-pub use files::{Files, Format};
+pub use files::{Files, Format, open_file};
 pub use lines::Lines;
 pub use pcap::Pcap;
 pub use pcapng::PcapNg;

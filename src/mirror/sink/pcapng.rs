@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::ENHANCED_PACKET_BLOCK;
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption,
@@ -33,7 +34,6 @@ use pcap_file::pcapng::blocks::interface_statistics::{
     InterfaceStatisticsBlock, InterfaceStatisticsOption,
 };
 use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
-use pcap_file::pcapng::{PcapNgWriter, RawBlock};
 use pcap_file::{DataLink, Endianness};
 
 use super::{Sink, into_io};
@@ -46,8 +46,6 @@ pub struct PcapNg<W: Write> {
     snaplen: u32,
     interfaces: HashMap<PortId, u32, RandomState>,
     described: u32,
-    /// The body of the block at work; kept for its memory.
-    body: Vec<u8>,
     last_frame: Duration,
 }
 
@@ -72,7 +70,6 @@ impl<W: Write> PcapNg<W> {
             snaplen,
             interfaces: HashMap::default(),
             described: 0,
-            body: Vec::new(),
             last_frame: Duration::ZERO,
         })
     }
@@ -96,30 +93,31 @@ impl<W: Write> PcapNg<W> {
             Direction::In => 0b01,
             Direction::Out => 0b10,
         };
+        let padding = kept.next_multiple_of(4) - kept;
+        let len = Self::frame_len(kept) as u32;
         // The crate's own block for frames allocates its options and writes everything twice, once
-        // to learn the length.
-        let body = &mut self.body;
-        body.clear();
-        body.extend_from_slice(&interface.to_le_bytes());
-        body.extend_from_slice(&((time >> 32) as u32).to_le_bytes());
-        body.extend_from_slice(&(time as u32).to_le_bytes());
-        body.extend_from_slice(&(kept as u32).to_le_bytes());
-        body.extend_from_slice(&frame.original.to_le_bytes());
-        body.extend_from_slice(frame.bytes);
-        body.resize(FRAME_HEADER + kept.next_multiple_of(4), 0);
-        body.extend_from_slice(&EPB_FLAGS.to_le_bytes());
-        body.extend_from_slice(&(size_of_val(&flags) as u16).to_le_bytes());
-        body.extend_from_slice(&flags.to_le_bytes());
-        body.extend_from_slice(&END_OF_OPTIONS);
-        let len = (BLOCK_OVERHEAD + body.len()) as u32;
-        let block = RawBlock {
-            type_: ENHANCED_PACKET_BLOCK,
-            initial_len: len,
-            body: Cow::Borrowed(body),
-            trailer_len: len,
-        };
-        self.writer.write_raw_block(&block).map_err(into_io)?;
-        Ok(())
+        // to learn the length; and any block of it wants its body in one piece, which is a copy of
+        // each frame.
+        let fields = [
+            ENHANCED_PACKET_BLOCK,
+            len,
+            interface,
+            (time >> 32) as u32,
+            time as u32,
+            kept as u32,
+            frame.original,
+        ];
+        let option = EPB_FLAGS | (size_of_val(&flags) as u32) << 16;
+        let writer = self.writer.get_mut();
+        writer.write_all(&little_endian::<{ FRAME_HEADER + 8 }>(&fields))?;
+        writer.write_all(frame.bytes)?;
+        writer.write_all(&[0; 3][..padding])?;
+        writer.write_all(&little_endian::<{ FRAME_OPTIONS + 4 }>(&[
+            option,
+            flags,
+            END_OF_OPTIONS,
+            len,
+        ]))
     }
 
     /// The interface that stands for `port`, described now if it was not before.
@@ -219,6 +217,15 @@ fn printable(name: &str) -> String {
     name.chars().take(MAX_NAME).map(visible).collect()
 }
 
+/// All of `fields`, which have `LEN` bytes.
+fn little_endian<const LEN: usize>(fields: &[u32]) -> [u8; LEN] {
+    let mut bytes = [0; LEN];
+    for (bytes, field) in bytes.chunks_exact_mut(size_of::<u32>()).zip(fields) {
+        bytes.copy_from_slice(&field.to_le_bytes());
+    }
+    bytes
+}
+
 /// Since 1970; enough until the year 2554.
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
@@ -245,9 +252,9 @@ const FRAME_HEADER: usize = 20;
 const FRAME_OPTIONS: usize = 12;
 
 /// The code of the option `epb_flags`.
-const EPB_FLAGS: u16 = 2;
+const EPB_FLAGS: u32 = 2;
 
-const END_OF_OPTIONS: [u8; 4] = [0; 4];
+const END_OF_OPTIONS: u32 = 0;
 
 #[cfg(test)]
 mod tests {
