@@ -1,15 +1,18 @@
 //! The side of the admin socket that asks.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{ControlMessage, MsgFlags, getsockopt, sendmsg};
 use serde::de::DeserializeOwned;
 
+use super::control_of;
 use super::protocol::{Begun, Port, Ports, Reply, Request, Written};
 use crate::mirror::CaptureSpec;
 use crate::mirror::sink::Format;
@@ -31,6 +34,20 @@ pub enum ClientError {
         .0.display()
     )]
     Denied(PathBuf),
+    /// It is not the switch that the control socket belongs to.
+    #[error(
+        "uid {uid} serves {}, who is neither root nor the owner of {}: not asking",
+        .path.display(),
+        .control.display()
+    )]
+    Impostor {
+        /// The path of the admin socket.
+        path: PathBuf,
+        /// Who serves it.
+        uid: u32,
+        /// The path of the control socket that it is named after.
+        control: PathBuf,
+    },
     /// It does not want to.
     #[error("the switch refuses: {0}")]
     Refused(String),
@@ -117,6 +134,7 @@ impl Client {
             io::ErrorKind::PermissionDenied => ClientError::Denied(path()),
             _ => ClientError::NoSwitch { path: path(), source },
         })?;
+        self.check_server(&stream)?;
         let line = serde_json::to_string(request)
             .map_err(|source| ClientError::NotUnderstood { path: path(), source })?;
         stream
@@ -129,6 +147,19 @@ impl Client {
             result => result.map_err(|source| self.no_reply(source))?,
         }
         Ok(stream)
+    }
+
+    /// In a directory such as /tmp anybody may have taken the name before the switch did. Who runs the
+    /// switch has its control socket too.
+    fn check_server(&self, stream: &UnixStream) -> Result<(), ClientError> {
+        let Some(control) = control_of(&self.path) else { return Ok(()) };
+        let server = getsockopt(stream, PeerCredentials);
+        let uid = server.map_err(|error| self.no_reply(error.into()))?.uid();
+        let owner = fs::metadata(&control).ok().map(|control| control.uid());
+        if uid == ROOT || uid == nix::unistd::geteuid().as_raw() || owner == Some(uid) {
+            return Ok(());
+        }
+        Err(ClientError::Impostor { path: self.path.clone(), uid, control })
     }
 
     fn reply_on<T: DeserializeOwned>(&self, stream: &UnixStream) -> Result<T, ClientError> {
@@ -204,6 +235,8 @@ fn read_line(mut stream: &UnixStream) -> io::Result<Vec<u8>> {
     }
     Ok(line)
 }
+
+const ROOT: u32 = 0;
 
 /// How long the switch may take to reply: it does so within a turn of its loop.
 const PATIENCE: Duration = Duration::from_secs(10);

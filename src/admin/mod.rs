@@ -20,6 +20,8 @@ mod file;
 pub mod protocol;
 mod service;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub use service::{AdminSocket, Desk, Service};
@@ -29,6 +31,12 @@ pub fn default_path(control: &Path) -> PathBuf {
     let mut path = control.as_os_str().to_owned();
     path.push(SUFFIX);
     path.into()
+}
+
+/// The control socket that the admin socket at `path` belongs to, if it is named after one.
+fn control_of(path: &Path) -> Option<PathBuf> {
+    let control = path.as_os_str().as_bytes().strip_suffix(SUFFIX.as_bytes())?;
+    Some(OsStr::from_bytes(control).into())
 }
 
 /// What the path of an admin socket ends in, unless it was chosen.

@@ -1,14 +1,16 @@
 //! Who may connect to the switch's sockets, and who may ask it about others.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::sandbox::{dir_of, switch_of};
 use crate::support::{
-    BessClient, Client, GoodPair, Request, Switch, SwitchBuilder, ask, expect_no_port, mac,
+    BessClient, Client, GoodPair, Request, Switch, SwitchBuilder, ask, binary, ctl, expect_no_port,
+    mac, run,
 };
 use crate::users::{as_user, let_all_users_in};
 use crate::{Test, tests};
@@ -18,6 +20,7 @@ pub const TESTS: &[Test] = tests![
     [] administrators_of_other_users_are_kept_out_twice,
     [] the_switchs_own_user_and_root_may_administer,
     [] other_users_get_no_copies_of_frames,
+    [] nobody_is_asked_who_only_has_the_name_of_the_admin_socket,
 ];
 
 /// A user that is nobody in particular, and the switch's own.
@@ -105,4 +108,33 @@ fn other_users_get_no_copies_of_frames() {
     let line = switch.wait_for_log("client refused");
     assert!(line.contains("captures are for root and the switch's own user"), "{line}");
     pair.finish();
+}
+
+/// As in `/tmp`, where anybody may be faster than the switch.
+fn nobody_is_asked_who_only_has_the_name_of_the_admin_socket() {
+    let dir = dir_of(0);
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    let path = dir.path().join("ctl.admin");
+    let fake = as_user(SOMEBODY, || UnixListener::bind(&path).expect("the name is free"));
+    let control = dir.path().join("ctl");
+    let mut command = Command::new(binary());
+    command.arg("-unix").arg(&control);
+    let switch = Switch::spawn(dir, control, command);
+    let said = switch.wait_for_log("no admin socket");
+    assert!(said.contains("another program serves"), "{said}");
+    let file = switch.dir.path().join("capture.pcapng");
+    for line in ["ports".to_owned(), format!("capture -w {}", file.display())] {
+        let output = run(&mut ctl(&switch, &line));
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = output.stderr;
+        assert!(said.contains("uid 54321 serves") && said.contains("not asking"), "{said}");
+    }
+    assert!(!file.exists());
+    // Nothing was said to it.
+    fake.set_nonblocking(true).unwrap();
+    let mut heard = Vec::new();
+    while let Ok((mut stream, _)) = fake.accept() {
+        stream.read_to_end(&mut heard).expect("the other side has ended");
+    }
+    assert_eq!(heard, b"");
 }
