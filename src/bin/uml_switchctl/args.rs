@@ -72,7 +72,7 @@ pub(crate) struct CaptureArgs {
     pub(crate) snaplen: u32,
 
     /// End after so many frames
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
 
     /// Write the frames to this file, or to standard output if it is `-`
@@ -192,6 +192,12 @@ mod tests {
         assert_eq!(words.expression().unwrap(), "udp port 53 and not host 10.0.0.1");
         assert_eq!(capture("--filter arp").expression().unwrap(), "arp");
         assert_eq!(capture("tcp[13] & 2 != 0").expression().unwrap(), "tcp[13] & 2 != 0");
+    }
+
+    #[test]
+    fn a_count_is_given_as_tcpdump_has_it_too() {
+        assert_eq!(capture("--count 7").count, Some(7));
+        assert_eq!(capture("-c 7 arp").count, Some(7));
     }
 
     #[test]
